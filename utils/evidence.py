@@ -1,0 +1,64 @@
+"""Proof for the notebooks: what moved, a claim that is asserted, a mean with its interval over seeds.
+
+Works on any Keras model and any `nn.Module`, and imports neither framework. `freeze_report` has its own file, `report`.
+"""
+
+import numpy as np
+from scipy import stats
+
+from utils import anatomy
+
+CLAIM_MARK = "✔"
+
+
+def claim(statement, holds, row=None, **measured):
+    """Print one line if the statement holds; raise AssertionError with the measured values if it does not.
+
+    statement: a sentence with its margin ("at least 5 points better"). holds: True or False, from Python or numpy; for
+    anything else (a string or an array would always count as true) TypeError is raised. row: the claim's id in the
+    table of the README ("C04"). measured: what was compared; shown only when the claim fails, since the line that is
+    printed must be the same on every machine.
+    """
+    label = f"[{row}] {statement}" if row else statement
+    if not isinstance(holds, bool | np.bool_):
+        raise TypeError(f"claim {label!r} needs True or False, got {type(holds).__name__}; compare explicitly")
+    if not holds:
+        values = ", ".join(f"{name} = {value}" for name, value in measured.items()) or "nothing was passed on"
+        raise AssertionError(f"the claim does not hold: {label}. Measured: {values}")
+    print(f"{CLAIM_MARK} {label}")
+
+
+def snapshot(model):
+    """A copy of everything the model remembers, weights and BatchNorm statistics: a dict from name to array."""
+    return {weight.name: np.array(weight.value()) for weight in anatomy.weights(model)}
+
+
+def moved(before, model):
+    """The names whose bits differ from the snapshot `before`, in the model's order.
+
+    Raises ValueError if the model has other weights than the snapshot (a layer was added, replaced or removed).
+    """
+    weights = {weight.name: weight for weight in anatomy.weights(model)}
+    if weights.keys() != before.keys():
+        odd = ", ".join(sorted(weights.keys() ^ before.keys())[:3])
+        raise ValueError(f"the snapshot is of another model: {odd} stands in only one of them; take a new snapshot")
+    return [name for name, weight in weights.items() if not anatomy.same(before[name], weight.value())]
+
+
+def distance(before, model):
+    """How far the weights moved since the snapshot, relative to their length: |w - w0| / |w0|, without statistics."""
+    pairs = [(before[w.name], w.value()) for w in anatomy.weights(model) if not w.is_statistic]
+    length = np.sqrt(sum(np.square(old, dtype=np.float64).sum() for old, _ in pairs))
+    return float(np.sqrt(sum(np.square(new - old, dtype=np.float64).sum() for old, new in pairs)) / length)
+
+
+def mean_interval(values, level=0.95):
+    """Mean of the values over seeds, and the half width of its Student t interval at `level`: two floats.
+
+    For a paired comparison pass the differences, seed by seed. Raises ValueError for fewer than two values.
+    """
+    values = np.asarray(values, float)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError("an interval needs at least two values, one a seed")
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
+    return float(values.mean()), float(half)

@@ -1,0 +1,323 @@
+"""`freeze_report`: what of a model will train, what will not, and what is suspicious about it, in words.
+
+Works on any Keras model and any `nn.Module`, and imports neither framework. What is read of Keras' training step is
+private to Keras (3.13 to 3.15, TensorFlow backend); where it is missing, the report says less, but nothing wrong.
+"""
+
+import difflib
+from dataclasses import dataclass, field
+
+from tabulate import tabulate
+
+from utils import anatomy
+from utils.evidence import moved
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One suspicious thing: a short name for it, the weights or layers concerned, what it does and what to do."""
+
+    kind: str
+    where: tuple[str, ...]
+    text: str
+
+    def __str__(self):
+        names = ", ".join(self.where[:4]) + (f" and {len(self.where) - 4} more" if len(self.where) > 4 else "")
+        return f"! {self.text}\n  {names}" if names else f"! {self.text}"
+
+
+@dataclass(frozen=True)
+class FreezeReport:
+    """What `freeze_report` found; print it to read it."""
+
+    headers: list[str]
+    rows: list[list]
+    findings: list[Finding]
+
+    def __str__(self):
+        table = tabulate(self.rows, self.headers, disable_numparse=True, colalign=["left", "right"])
+        verdict = "\n".join(map(str, self.findings)) if self.findings else "Nothing suspicious found."
+        return f"{table}\n\n{verdict}"
+
+    __repr__ = __str__
+
+
+@dataclass
+class _Facts:
+    """What one framework's model tells, in the terms of both."""
+
+    weights: list
+    held: set | None  # keys of what the optimizer holds; None: no optimizer, or it has not chosen yet
+    undecided: str = ""  # what the optimizer column says when held is None; empty leaves the column out
+    norms: dict = field(default_factory=dict)  # path of a BatchNorm layer: whether its statistics would move
+    findings: list = field(default_factory=list)
+
+    def find(self, kind, where, text):
+        """Add a finding if there is anything to name."""
+        if where:
+            self.findings.append(Finding(kind, tuple(where), text))
+
+
+def freeze_report(model, optimizer=None, before=None, depth=None):
+    """What will train, row by row, and in words what looks wrong.
+
+    model: any Keras model or nn.Module. optimizer: the one that will train it; None takes the compiled one in Keras and
+    leaves the question out in PyTorch. before: a `snapshot`, to see what moved since. depth: how many names of a
+    weight's path make a row ("base.block1" has 2); None takes the first depth with more than two rows.
+    Returns a FreezeReport. Raises TypeError for anything but a model, ValueError for a snapshot of another model.
+    """
+    facts = (_torch_facts if anatomy.is_torch(model) else _keras_facts)(model, optimizer)
+    changed = None if before is None else set(moved(before, model))
+    if not any(weight.trainable for weight in facts.weights):
+        facts.findings.append(Finding("nothing-trains", (), "Nothing is trainable: training will change no weight."))
+    if changed:
+        _compare_with_flags(facts, changed)
+    columns = ["layer", "parameters", "trainable"]
+    columns += ["in the optimizer"] if facts.held is not None or facts.undecided else []
+    columns += ["BatchNorm statistics"] if facts.norms else []
+    columns += ["moved"] if changed is not None else []
+    rows = [_row(path, group, facts, changed) for path, group in _groups(facts.weights, depth).items()]
+    return FreezeReport(columns, [[row[column] for column in columns] for row in rows], facts.findings)
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+def _groups(weights, depth):
+    """The weights by the first `depth` names of their layers' paths."""
+    deepest = max((weight.name.count(".") for weight in weights), default=0)
+    for names in [depth] if depth else range(1, max(deepest, 1) + 1):
+        result = {}
+        for weight in weights:
+            result.setdefault(_cut(weight.name.rpartition(".")[0], names), []).append(weight)
+        if len(result) > 2:
+            break
+    return result
+
+
+def _cut(path, names):
+    return ".".join(path.split(".")[:names]) or "(the model itself)"
+
+
+def _row(path, group, facts, changed):
+    learned = [weight for weight in group if not weight.is_statistic]
+    norms = [moves for at, moves in facts.norms.items() if at == path or at.startswith(f"{path}.")]
+    row = {
+        "layer": path,
+        "parameters": sum(weight.size for weight in learned),
+        "trainable": _share([weight.trainable for weight in learned]),
+        "BatchNorm statistics": _share(norms, "move", "stay"),
+    }
+    if facts.held is None:
+        row["in the optimizer"] = facts.undecided
+    else:
+        row["in the optimizer"] = _share([weight.key in facts.held for weight in learned])
+    if changed is not None:
+        row["moved"] = _share([weight.name in changed for weight in learned])
+        if row["moved"] in ("no", "") and any(weight.name in changed for weight in group):
+            row["moved"] = "statistics only"
+    return row
+
+
+def _share(values, yes="yes", no="no"):
+    """In words, how many of the values are true."""
+    if not values:
+        return ""
+    return yes if all(values) else f"{yes}: {sum(values)} of {len(values)}" if any(values) else no
+
+
+# --- findings that both frameworks share ----------------------------------------------------------------------------
+
+
+def _compare_with_flags(facts, changed):
+    """Flags against what moved. Only for a snapshot since which anything moved at all."""
+    frozen = {w.name for w in facts.weights if not w.trainable and not w.is_statistic}
+    facts.find(
+        "frozen-moved",
+        [w.name for w in facts.weights if w.name in frozen & changed],
+        "These weights say that they are frozen, and yet they moved since the snapshot.",
+    )
+    facts.find(
+        "statistics-moved",
+        [
+            w.name
+            for w in facts.weights
+            if w.is_statistic and w.name in changed and _siblings_frozen(w, facts.weights, frozen)
+        ],
+        "The weights of these layers are frozen, and yet their statistics moved since the snapshot.",
+    )
+    facts.find(
+        "trainable-unmoved",
+        [w.name for w in facts.weights if w.trainable and w.name not in changed],
+        "These weights say that they train, and yet they did not move since the snapshot.",
+    )
+
+
+def _siblings_frozen(statistic, weights, frozen):
+    """Whether the layer that owns the statistic has weights, and all of them are frozen."""
+    layer = statistic.name.rpartition(".")[0]
+    names = {w.name for w in weights if w.name.rpartition(".")[0] == layer and not w.is_statistic}
+    return bool(names) and names <= frozen
+
+
+def _misspelt(attributes, right):
+    """Attributes that look like the switch that freezes, but are not it."""
+    public = [name for name in attributes if not name.startswith("_")]
+    return [
+        name
+        for name in public
+        if name in {"trainable", "requires_grad"} - {right} or difflib.get_close_matches(name, [right], cutoff=0.8)
+    ]
+
+
+# --- PyTorch --------------------------------------------------------------------------------------------------------
+
+
+def _torch_facts(model, optimizer):
+    weights = anatomy.weights(model)
+    facts = _Facts(weights, None)
+    modules = anatomy.parts(model)
+    facts.norms = {
+        path: module.training
+        for path, module in modules
+        if getattr(module, "running_mean", None) is not None and hasattr(module, "track_running_stats")
+    }
+    typos = [f"{path or 'model'}.{name}" for path, m in modules for name in _misspelt(vars(m), right="")]
+    typos += [f"{w.name}.{name}" for w in weights for name in _misspelt(vars(w.source), right="requires_grad")]
+    facts.find(
+        "typo",
+        typos,
+        "A new attribute was made here; it freezes nothing. Write parameter.requires_grad = False or "
+        "module.requires_grad_(False).",
+    )
+    facts.find(
+        "statistics-will-drift",
+        [path for path, moves in facts.norms.items() if moves and _owner_frozen(path, weights)],
+        "BatchNorm layers with frozen weights are in training mode: every forward pass moves their statistics. Call "
+        "eval() on them after each model.train().",
+    )
+    if optimizer is not None:
+        _compare_with_optimizer(facts, optimizer)
+    return facts
+
+
+def _owner_frozen(path, weights):
+    """Whether nothing trains in the layer at `path`; for one without weights of its own, in what it stands in."""
+    while path:
+        inside = [w.trainable for w in weights if w.name.startswith(f"{path}.") and not w.is_statistic]
+        if inside:
+            return not any(inside)
+        path = path.rpartition(".")[0]
+    return not any(w.trainable for w in weights)
+
+
+def _compare_with_optimizer(facts, optimizer):
+    options = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    facts.held = set(options)
+    facts.find(
+        "unknown-to-optimizer",
+        [w.name for w in facts.weights if w.trainable and w.key not in facts.held],
+        "These weights are trainable, but the optimizer does not hold them: they will not move, and their gradients "
+        "pile up. Use optimizer.add_param_group or make a new optimizer.",
+    )
+    facts.find(
+        "frozen-with-gradient",
+        [
+            w.name
+            for w in facts.weights
+            if w.key in options and not w.trainable and _would_move(w.source, options[w.key], optimizer)
+        ],
+        "These weights are frozen, but they still have a gradient: the optimizer's next step moves them. Call "
+        "optimizer.zero_grad() (it sets the gradients to None) after freezing.",
+    )
+    known = {weight.key for weight in facts.weights}
+    strangers = [f"{len(facts.held - known)} of {len(facts.held)} parameters"] if facts.held - known else []
+    facts.find(
+        "not-of-this-model",
+        strangers,
+        "The optimizer holds parameters that are not in this model. Was a layer replaced after the optimizer was made?",
+    )
+
+
+def _would_move(parameter, group, optimizer):
+    """Whether a step would change a frozen parameter: it looks at the gradient alone, never at requires_grad."""
+    if parameter.grad is None:
+        return False
+    return bool(parameter.grad.any()) or bool(optimizer.state.get(parameter)) or bool(group.get("weight_decay"))
+
+
+# --- Keras ----------------------------------------------------------------------------------------------------------
+
+
+def _keras_facts(model, optimizer):
+    weights = anatomy.weights(model)
+    optimizer = optimizer or getattr(model, "optimizer", None)
+    facts = _Facts(weights, None)
+    layers = anatomy.parts(model)
+    facts.norms = {path: bool(layer.trainable) for path, layer in layers if hasattr(layer, "moving_mean")}
+    facts.find(
+        "typo",
+        [f"{path or 'model'}.{name}" for path, layer in layers for name in _misspelt(vars(layer), right="trainable")],
+        "A new attribute was made here; it freezes nothing. Write layer.trainable = False.",
+    )
+    facts.find(
+        "container-says-frozen",
+        [path for path, layer in layers if path and not layer.trainable and _trains_inside(path, weights)],
+        "These say trainable = False, but something inside was unfrozen afterwards and trains.",
+    )
+    if optimizer is not None and getattr(optimizer, "built", False):
+        facts.held = {id(v) for v in getattr(optimizer, "_trainable_variables", [])}
+        facts.find(
+            "unknown-to-optimizer",
+            [w.name for w in weights if w.trainable and w.key not in facts.held],
+            "These weights are trainable, but the optimizer was built without them. Call compile with a new optimizer.",
+        )
+    elif optimizer is not None:
+        facts.undecided = "from the first step"
+    _compare_with_trace(facts, model)
+    return facts
+
+
+def _trains_inside(path, weights):
+    return any(w.trainable for w in weights if w.name.startswith(f"{path}."))
+
+
+def _compare_with_trace(facts, model):
+    """Flags against the training steps that TensorFlow has traced: these go on doing what the flags said then."""
+    traces = _traced_assignments(model)
+    if not traces:
+        return
+    ever, always = set.union(*traces), set.intersection(*traces)
+    facts.find(
+        "trace-trains-frozen",
+        [w.name for w in facts.weights if not w.is_statistic and not w.trainable and w.key in ever],
+        "These weights are frozen, but the training step was traced before that and still trains them. Call compile "
+        "again.",
+    )
+    facts.find(
+        "trace-skips-trainable",
+        [w.name for w in facts.weights if w.trainable and w.key not in always],
+        "These weights are trainable, but the training step was traced before that and does not train them. Call "
+        "compile again, with a new optimizer.",
+    )
+
+
+def _traced_assignments(model):
+    """For each traced training step the keys of the variables that it assigns: a list of sets."""
+    step = getattr(model, "train_function", None)
+    handles = {}
+    for variable in getattr(model, "variables", []):
+        handle = getattr(getattr(variable, "value", None), "handle", None)
+        if handle is not None:
+            handles[id(handle)] = id(variable)
+    result = []
+    for cell in getattr(step, "__closure__", None) or ():
+        function = getattr(cell.cell_contents, "__wrapped__", cell.cell_contents)
+        # two functions stand here: the loop over the data, and the step inside it, the one that assigns
+        for concrete in getattr(function, "_list_all_concrete_functions", list)():
+            captured = {id(inner): id(outer) for outer, inner in concrete.graph.captures}
+            assigned = [op.inputs[0] for op in concrete.graph.get_operations() if op.type.startswith("Assign")]
+            keys = {handles.get(captured.get(id(tensor))) for tensor in assigned} - {None}
+            if assigned:
+                result.append(keys)
+    return result
