@@ -3,6 +3,8 @@
 Works on any Keras model and any `nn.Module`, and imports neither framework. `freeze_report` has its own file, `report`.
 """
 
+import time
+
 import numpy as np
 from scipy import stats
 
@@ -62,3 +64,19 @@ def mean_interval(values, level=0.95):
         raise ValueError("an interval needs at least two values, one a seed")
     half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
     return float(values.mean()), float(half)
+
+
+def time_ratios(steps, rounds=15):
+    """How long each step takes, as a share of the first one's time in the same round.
+
+    steps: name -> function without arguments. They run in turn, so that what disturbs the machine disturbs all alike;
+    one round before the first is not counted. Returns name -> float64 array (rounds,).
+    """
+    seconds = {name: [] for name in steps}
+    for _ in range(rounds + 1):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            seconds[name].append(time.perf_counter() - start)
+    first = np.array(next(iter(seconds.values()))[1:])
+    return {name: np.array(values[1:]) / first for name, values in seconds.items()}

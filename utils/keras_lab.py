@@ -6,6 +6,7 @@ compiles: that is the notebooks' lesson.
 
 import contextlib
 import os
+import re
 import sys
 
 import numpy as np
@@ -34,6 +35,7 @@ with _silence():
     import tensorflow as tf
 
     tf.constant(0)  # the search for devices logs, too, and starts with the first tensor
+tf.get_logger().setLevel("ERROR")  # no advice on retracing: the course retraces on purpose
 from keras import layers  # noqa: E402  (after the silent import)
 
 
@@ -63,7 +65,7 @@ def set_weights(model, values):
 
 
 def layer_table(model):
-    """One row for each block and the head: [name, parameters, of these trainable]. BatchNorm statistics do not count."""
+    """One row for each block and the head: [name, parameters, trainable ones]. Statistics do not count."""
     trained = {id(variable) for variable in model.trainable_weights}
     rows = {name: [name, 0, 0] for name in (*data.BLOCKS, "head")}
     for name, variable in _variables(model):
@@ -85,6 +87,23 @@ def accuracy(model, x, y):
     return float((logits(model, x).argmax(1) == y).mean())
 
 
+def count_products(model, x, y):
+    """How many matrix products one training step runs (squared error, a network of Dense layers): an int.
+
+    Counted in the program that XLA makes of the step, after everything that nobody uses was thrown out of it.
+    """
+
+    @tf.function(jit_compile=True)
+    def gradients(x, y):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(model(x, training=True) - y))
+        return tape.gradient(loss, model.trainable_variables)
+
+    with _silence():  # XLA logs when it starts
+        program = gradients.experimental_get_compiler_ir(tf.constant(x), tf.constant(y))(stage="optimized_hlo")
+    return len(re.findall(r" dot\(", program))
+
+
 def _base():
     """block1 to block4, then the mean over the picture: (n, 32, 32, 3) to (n, 64)."""
     inputs = x = keras.Input((data.SIZE, data.SIZE, 3))
@@ -96,7 +115,7 @@ def _base():
 
 
 def _block(name, before, channels, stride):
-    """3x3 convolution (no bias), BatchNorm, ReLU. The padding stands apart: Keras' "same" pads otherwise than PyTorch."""
+    """3x3 convolution (no bias), BatchNorm, ReLU. Padding stands apart: Keras' "same" pads otherwise than PyTorch."""
     return keras.Sequential(
         [
             keras.Input((None, None, before)),

@@ -7,6 +7,7 @@ freezes or unfreezes: that is the notebooks' lesson.
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import trange
 
 from utils import data
@@ -74,7 +75,7 @@ def set_weights(model, values):
 
 
 def layer_table(model):
-    """One row for each block and the head: [name, parameters, of these trainable]. BatchNorm statistics do not count."""
+    """One row for each block and the head: [name, parameters, trainable ones]. Statistics do not count."""
     parts = [*((name, model.base.get_submodule(name)) for name in data.BLOCKS), ("head", model.head)]
     return [
         [
@@ -132,6 +133,17 @@ def fit(model, x, y, optimizer, epochs=1, batch_size=32, seed=0, progress=False)
         history["loss"].append(loss_sum / len(x))
         history["accuracy"].append(right / len(x))
     return history
+
+
+def count_products(model, x, y):
+    """How many matrix products one training step runs (squared error, a network of equal Linear layers): an int.
+
+    Counted while the step runs, by PyTorch's FlopCounterMode: operations / (2 x pictures x width x width).
+    """
+    counter = FlopCounterMode(display=False)
+    with counter:
+        (model(tensor(x)) - tensor(y)).square().mean().backward()
+    return counter.get_total_flops() // (2 * len(x) * x.shape[1] ** 2)
 
 
 def _tensors(model):

@@ -1,0 +1,50 @@
+# The commands of the course; `make` alone lists them. Each first makes .venv from requirements.txt, when there is none
+# or when it is not whole. Without make: README.md.
+
+# The Python that makes .venv: the one that made it before, or else the first that really runs and fits. If none fits,
+# make_venv.py says so in one sentence.
+PYTHON ?= $(shell \
+	for python in $$(sed -n 's/^executable = //p' .venv/pyvenv.cfg 2>/dev/null) \
+			python3 python3.13 python3.12 python3.11; do \
+		$$python tools/make_venv.py --fits 2>/dev/null && echo $$python && exit; \
+	done; echo python3)
+VENV_PYTHON = .venv/bin/python
+
+# JupyterLab reads these settings beside the user's own: it asks no other host for news or updates.
+LAB = JUPYTER_CONFIG_PATH="$(CURDIR)/tools/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	$(VENV_PYTHON) -m jupyterlab --ServerApp.root_dir=notebooks
+ifeq ($(shell id -u),0)
+LAB += --allow-root
+endif
+
+.DEFAULT_GOAL = help
+.PHONY: help lab test run refresh clean venv
+
+help:  ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@echo
+	@echo '  make lab LAB_ARGS="--port=8899 --no-browser"   gives JupyterLab more arguments'
+	@echo '  make lab PYTHON=python3.12                     makes .venv with that Python (3.11 to 3.13)'
+
+lab: venv  ## open the course in JupyterLab
+	@$(LAB) $(LAB_ARGS)
+
+test: venv  ## check the style, run all tests, run all notebooks and compare their outputs
+	$(VENV_PYTHON) -m ruff check
+	$(VENV_PYTHON) -m ruff format --check
+	$(VENV_PYTHON) -m pytest
+
+run: venv  ## execute all notebooks into build/notebooks, with a table of what they took
+	@$(VENV_PYTHON) -m tools.run_notebooks
+
+refresh: venv  ## the same, and store the outputs in the notebooks (before a commit)
+	@$(VENV_PYTHON) -m tools.run_notebooks --in-place
+
+clean:  ## remove .venv and build
+	rm -rf .venv build
+
+venv:
+	@python="$(PYTHON)"; "$$python" -c "" 2>/dev/null || { \
+		echo "$$python does not start: install Python 3.11, 3.12 or 3.13, or name it: make lab PYTHON=python3.12" >&2; \
+		exit 1; }; \
+	"$$python" tools/make_venv.py

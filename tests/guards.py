@@ -1,0 +1,206 @@
+"""What every notebook must look like, readable without running it: each guard returns the faults it finds.
+
+A guard takes a notebook (as nbformat reads it) and returns a list of sentences, empty when all is well.
+`test_notebooks.py` runs them on the course, and on a broken sample each.
+"""
+
+import json
+import re
+
+LIMIT = 500_000  # bytes of a notebook with its outputs
+TAGS = {"keras", "torch", "exercise", "solution", "nbval-ignore-output", "raises-exception"}
+
+
+def code(nb):
+    return [cell for cell in nb.cells if cell.cell_type == "code"]
+
+
+def prose(nb):
+    return "\n\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+
+
+def tags(cell):
+    return set(cell.metadata.get("tags", []))
+
+
+def lines(cell):
+    return [line for line in cell.source.splitlines() if line.strip()]
+
+
+def outputs_text(cell):
+    """All that a cell shows as text or markup."""
+    parts = []
+    for output in cell.outputs:
+        parts += [output.get("text", "")] + [str(v) for k, v in output.get("data", {}).items() if k.startswith("text/")]
+    return "\n".join(parts)
+
+
+def ran_from_top_to_bottom(nb):
+    # nbval passes a notebook without outputs: nothing is compared then
+    counts = [cell.execution_count for cell in code(nb)]
+    return [] if counts == list(range(1, len(counts) + 1)) else [f"prompts are {counts}, not 1 to {len(counts)}"]
+
+
+def has_outputs(nb):
+    return [] if any(cell.outputs for cell in code(nb)) else ["no cell has an output"]
+
+
+def no_errors(nb):
+    return [
+        f"{cell.id} ends with {output.ename}"
+        for cell in code(nb)
+        for output in cell.outputs
+        if output.output_type == "error" and "raises-exception" not in tags(cell)
+    ]
+
+
+def no_stderr(nb):
+    return [f"{cell.id} writes to stderr" for cell in code(nb) for o in cell.outputs if o.get("name") == "stderr"]
+
+
+def no_scripts_or_addresses(nb):
+    outside = (
+        r"<script|<iframe|application/javascript|(src|href)\s*=\s*[\"']?\s*(https?:)?//|url\(\s*[\"']?(https?:)?//"
+    )
+    return [
+        f"{cell.id} shows {found.group()!r}"
+        for cell in code(nb)
+        for output in cell.outputs
+        if (found := re.search(outside, json.dumps(output).replace("\\", ""), re.IGNORECASE))
+    ]
+
+
+def no_widget_state(nb):
+    return ["metadata.widgets is stored"] if "widgets" in nb.metadata else []
+
+
+def no_timing(nb):
+    return [f"{cell.id} stores when it ran" for cell in code(nb) if "execution" in cell.metadata]
+
+
+def plain_kernel(nb):
+    right = nb.metadata.get("kernelspec", {}).get("name") == "python3"
+    info = nb.metadata.get("language_info", {}).keys()
+    return ([] if right else ["the kernel is not python3"]) + (
+        ["language_info tells a version"] if "version" in info else []
+    )
+
+
+def small(nb):
+    size = len(json.dumps(nb))
+    return [] if size <= LIMIT else [f"{size:,} bytes are more than {LIMIT:,}"]
+
+
+def no_semicolons(nb):
+    # nbval shows what a semicolon hides in JupyterLab
+    return [f"{cell.id} ends with ;" for cell in code(nb) if cell.source.rstrip().endswith(";")]
+
+
+def nothing_that_waits_or_chatters(nb):
+    bad = r"\binput\(|verbose=[12\"]|\.predict\((?![^)]*verbose=0)"
+    return [f"{cell.id} has {m.group()!r}" for cell in code(nb) if (m := re.search(bad, cell.source))]
+
+
+def short_cells(nb):
+    return [f"{cell.id} has {len(lines(cell))} lines" for cell in code(nb) if len(lines(cell)) > 20]
+
+
+def excused_cells_are_claimed(nb):
+    """What strict comparison leaves out must be asserted: by a claim in the cell itself or in the next code cell."""
+    cells = code(nb)
+    faults = []
+    for cell, after in zip(cells, [*cells[1:], None], strict=True):
+        if "nbval-ignore-output" in tags(cell) and cell.source.strip() != "progress()":
+            claimed = "claim(" in cell.source or (after is not None and "claim(" in after.source)
+            faults += [] if claimed else [f"{cell.id} is excused from comparison, and no claim follows"]
+    return faults
+
+
+def known_tags(nb):
+    return [f"{cell.id} has unknown tags {tags(cell) - TAGS}" for cell in nb.cells if tags(cell) - TAGS]
+
+
+def framework_tags(nb):
+    """A cell that names a framework's module must bear its tag, so that editions can cut it."""
+    words = {"keras": r"\b(keras|keras_lab|tf)\.", "torch": r"\b(torch|torch_lab|nn)\."}
+    return [
+        f"{cell.id} uses {framework} without the tag"
+        for cell in code(nb)
+        for framework, word in words.items()
+        if re.search(word, cell.source) and framework not in tags(cell)
+    ]
+
+
+def folded_solutions(nb):
+    cells = code(nb)
+    faults = [
+        f"{cell.id}: solution is not folded"
+        for cell in cells
+        if "solution" in tags(cell) and not cell.metadata.get("jupyter", {}).get("source_hidden")
+    ]
+    for cell, after in zip(cells, [*cells[1:], None], strict=True):
+        if "exercise" in tags(cell) and not (after is not None and {"solution", "exercise"} & tags(after)):
+            faults.append(f"{cell.id}: no solution follows")
+    return faults
+
+
+def exercises_wait_and_solutions_pass(nb):
+    faults = []
+    for cell in code(nb):
+        if "exercise" in tags(cell) and "not attempted yet" not in outputs_text(cell):
+            faults.append(f"{cell.id} does not say 'not attempted yet'")
+        if "solution" in tags(cell) and "✔ Correct" not in outputs_text(cell):
+            faults.append(f"{cell.id}: its own solution does not pass")
+    return faults
+
+
+def alt_texts(nb):
+    bare = re.findall(r"!\[\s*\]\([^)]*\)|<img(?![^>]*alt=\"[^\"]+\")[^>]*>", prose(nb))
+    return [f"picture without alt text: {picture}" for picture in bare]
+
+
+def skeleton(nb):
+    text = prose(nb)
+    parts = [
+        r"\A# \S",
+        r"^\*\*The question\.\*\*",
+        r"^\*\*You will\*\*",
+        r"^\*\*You need\*\*",
+        r"^## Exercises",
+        r"^## Recall",
+    ]
+    faults = [f"the text has no {part!r}" for part in parts if not re.search(part, text, re.MULTILINE)]
+    last = nb.cells[-1]
+    if last.cell_type != "markdown" or not last.source.startswith("## Key points"):
+        faults.append("the last cell is not '## Key points'")
+    return faults
+
+
+def size_that_reads_well(nb):
+    words = len(re.findall(r"\w+", prose(nb)))
+    faults = [] if 800 <= words <= 1700 else [f"{words} words are not 800 to 1,700"]
+    return faults + ([] if 25 <= len(nb.cells) <= 55 else [f"{len(nb.cells)} cells are not 25 to 55"])
+
+
+GUARDS = [
+    ran_from_top_to_bottom,
+    has_outputs,
+    no_errors,
+    no_stderr,
+    no_scripts_or_addresses,
+    no_widget_state,
+    no_timing,
+    plain_kernel,
+    small,
+    no_semicolons,
+    nothing_that_waits_or_chatters,
+    short_cells,
+    excused_cells_are_claimed,
+    known_tags,
+    framework_tags,
+    folded_solutions,
+    exercises_wait_and_solutions_pass,
+    alt_texts,
+    skeleton,
+    size_that_reads_well,
+]

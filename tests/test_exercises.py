@@ -1,0 +1,60 @@
+"""Every exercise: each stored wrong answer fails with its own hint. Shipped solutions are run by nbval and guards."""
+
+import ast
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from utils import exercises
+from utils.study import questions, scoring
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+CASES = [
+    pytest.param(path.stem, question, wrong, id=f"{question['id']}-{wrong['mistake']}-{i}")
+    for path in questions.files()
+    for question in questions.load(path)["questions"].values()
+    if question["section"] == "exercises"
+    for i, wrong in enumerate(question["wrong"])
+]
+
+
+@pytest.fixture(scope="module")
+def names_of():
+    """What a notebook imports and defines, without running the rest of it: a function from its name to a namespace."""
+    known = {}
+
+    def names(stem):
+        if stem not in known:
+            known[stem] = {}
+            nb = nbformat.read(FOLDER / f"{stem}.ipynb", as_version=4)
+            for cell in [cell for cell in nb.cells if cell.cell_type == "code"]:
+                kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+                body = [node for node in ast.parse(cell.source).body if isinstance(node, kept)]
+                exec(compile(ast.Module(body, []), cell.id, "exec"), known[stem])
+        return dict(known[stem])
+
+    return names
+
+
+@pytest.mark.parametrize(("stem", "question", "wrong"), CASES)
+def test_a_wrong_answer_fails_with_its_own_hint(names_of, stem, question, wrong):
+    namespace = names_of(stem)
+    exec(wrong["code"], namespace)
+    assert exercises.CHECKS[question["id"]](namespace["answer"]) == wrong["mistake"]
+    score = scoring.score_exercise(question, namespace["answer"])
+    assert score.right is False and any(question["mistakes"][wrong["mistake"]] in line for line in score.lines)
+
+
+def test_every_mistake_has_a_stored_wrong_answer():
+    for path in questions.files():
+        for question in questions.load(path)["questions"].values():
+            if question["section"] == "exercises":
+                assert {wrong["mistake"] for wrong in question["wrong"]} == set(question["mistakes"]), question["id"]
+
+
+@pytest.mark.parametrize("value", ["text", [], {}, object(), float("nan"), 10**400, lambda: 1, int])
+@pytest.mark.parametrize("name", sorted(exercises.CHECKS))
+def test_an_answer_of_any_type_gets_a_sentence(name, value):
+    score = scoring.score_exercise(questions.find(name, ("exercises",)), value)
+    assert score.right is not True and score.lines

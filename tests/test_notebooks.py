@@ -1,0 +1,146 @@
+"""The notebooks without running them (guards), and run with one framework cut out. Strict nbval runs them whole."""
+
+import ast
+import re
+from pathlib import Path
+
+import guards
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+PATHS = sorted(FOLDER.glob("*.ipynb"))
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+@pytest.mark.parametrize("guard", guards.GUARDS, ids=lambda guard: guard.__name__)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_guard(path, guard):
+    assert guard(read(path)) == []
+
+
+def good():
+    """A tiny notebook in which no guard finds a fault, to break in one way each."""
+    top = "# T\n\n**The question.** Why?\n\n**You will** see.\n\n**You need** time.\n\n## Exercises\n\n## Recall\n\n"
+    show = [new_output("stream", name="stdout", text="✔ holds\n")]
+    waiting = [new_output("stream", name="stdout", text="01/ex1: not attempted yet.\n")]
+    right = [new_output("stream", name="stdout", text="✔ Correct.\n")]
+    folded = {"tags": ["solution"], "jupyter": {"source_hidden": True}}
+    cells = [
+        new_code_cell("claim('a', a > 0)", outputs=show, id="claimed", metadata={"tags": ["nbval-ignore-output"]}),
+        new_code_cell("keras.Model()", id="keras", metadata={"tags": ["keras"]}),
+        new_code_cell("answer = ...", outputs=waiting, id="ex", metadata={"tags": ["exercise"]}),
+        new_code_cell("answer = 1", outputs=right, id="solution", metadata=folded),
+    ]
+    for i, cell in enumerate(cells):
+        cell.execution_count = i + 1
+    cells = [new_markdown_cell(top + "word " * 900, id="top"), *cells]
+    cells += [new_markdown_cell("text", id=f"m{i}") for i in range(20)] + [new_markdown_cell("## Key points", id="end")]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
+    return new_notebook(cells=cells, metadata=metadata)
+
+
+def set_cell(number, **values):
+    def change(nb):
+        nb.cells[number].update(values)
+
+    return change
+
+
+def output(kind, **values):
+    return [new_output(kind, **values)]
+
+
+LINK = output("display_data", data={"text/html": "<a href='https://example.org'>x</a>"})
+BROKEN = {
+    "ran_from_top_to_bottom": set_cell(1, execution_count=None),
+    "has_outputs": lambda nb: [cell.update(outputs=[]) for cell in guards.code(nb)],
+    "no_errors": set_cell(1, outputs=output("error", ename="E", evalue="v", traceback=[])),
+    "no_stderr": set_cell(1, outputs=output("stream", name="stderr", text="warning")),
+    "no_scripts_or_addresses": set_cell(1, outputs=LINK),
+    "no_widget_state": lambda nb: nb.metadata.update(widgets={}),
+    "no_timing": set_cell(1, metadata={"execution": {}}),
+    "plain_kernel": lambda nb: nb.metadata.kernelspec.update(name="my-venv"),
+    "small": set_cell(1, outputs=output("stream", name="stdout", text="x" * guards.LIMIT)),
+    "no_semicolons": set_cell(1, source="plot(x);"),
+    "nothing_that_waits_or_chatters": set_cell(1, source="model.fit(x, verbose=1)"),
+    "short_cells": set_cell(1, source="a = 1\n" * 21),
+    "excused_cells_are_claimed": set_cell(1, source="print(accuracy)"),
+    "known_tags": set_cell(1, metadata={"tags": ["keras", "kers"]}),
+    "framework_tags": set_cell(1, source="torch.ones(3)"),
+    "folded_solutions": set_cell(4, metadata={"tags": ["solution"]}),
+    "exercises_wait_and_solutions_pass": set_cell(4, outputs=output("stream", name="stdout", text="✘ Not yet.")),
+    "alt_texts": set_cell(0, source="![](figure.png)"),
+    "skeleton": lambda nb: nb.cells.pop(),
+    "size_that_reads_well": set_cell(0, source="# Short"),
+}
+
+
+def test_guards_find_no_fault_in_a_good_sample():
+    assert {guard.__name__: guard(good()) for guard in guards.GUARDS if guard(good())} == {}
+
+
+@pytest.mark.parametrize("guard", guards.GUARDS, ids=lambda guard: guard.__name__)
+def test_each_guard_catches_its_broken_sample(guard):
+    nb = good()
+    BROKEN[guard.__name__](nb)
+    assert guard(nb) != []
+
+
+def test_all_notebooks_begin_with_the_same_set_up_cell():
+    assert len({guards.code(read(path))[0].source for path in PATHS}) == 1
+
+
+def test_no_function_is_defined_in_two_notebooks():
+    defined = {
+        path.stem: {
+            node.name
+            for cell in guards.code(read(path))
+            for node in ast.parse(cell.source).body
+            if isinstance(node, ast.FunctionDef)
+        }
+        for path in PATHS
+    }
+    names = [name for found in defined.values() for name in found]
+    assert sorted(set(names)) == sorted(names), defined
+
+
+def test_a_lone_notebook_says_what_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.delenv("FREEZING_COURSE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="The folder utils is missing"):
+        exec(guards.code(read(PATHS[0]))[0].source, {})
+
+
+BLOCK = """
+import sys
+
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in "MODULES".split():
+            raise ImportError(f"{name} is not there in this test")
+
+
+sys.meta_path.insert(0, Block())
+"""
+
+
+@pytest.mark.parametrize("framework", ["keras", "torch"])
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_each_framework_runs_without_the_other(path, framework, monkeypatch):
+    """Cells of the other framework are cut, and its libraries cannot be imported."""
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    monkeypatch.setenv("FREEZING_PROGRESS", "off")
+    other, modules = {"keras": ("torch", "torch"), "torch": ("keras", "tensorflow keras")}[framework]
+    nb = read(path)
+    nb.cells = [cell for cell in nb.cells if other not in guards.tags(cell)]
+    nb.cells.insert(0, new_code_cell(BLOCK.replace("MODULES", modules)))
+    NotebookClient(nb, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
+    claimed = re.findall(r"^✔ .*", "\n".join(guards.outputs_text(cell) for cell in guards.code(nb)), re.MULTILINE)
+    assert len(claimed) >= 5

@@ -1,0 +1,120 @@
+"""The checks of the exercises: one small function each, which knows the right answer and the typical wrong ones.
+
+Prompts and hints stand in `data/questions/*.yaml`. A check gets the learner's answer and returns None if it is right,
+else a key of the exercise's `mistakes`. It need not look at types: an exception becomes a sentence in `utils.study`.
+Frameworks are imported inside the checks that need one; a check that gets a model uses the model's own methods.
+"""
+
+import numpy as np
+
+from utils import anatomy, data
+from utils.evidence import moved, snapshot
+
+CHECKS = {}  # exercise id: function(answer) -> None or the key of a mistake
+
+
+def exercise(name):
+    """Decorator that makes a function the check of an exercise.
+
+    name: the id, such as "01/ex1". Returns the function unchanged. Raises ValueError if the id has a check already.
+    """
+    def register(function):
+        known = CHECKS.get(name)
+        if known is not None and (known.__module__, known.__qualname__) != (function.__module__, function.__qualname__):
+            raise ValueError(f"utils/exercises.py: {name} has two checks: {known.__name__} and {function.__name__}")
+        CHECKS[name] = function  # the same function again: the module was reloaded
+        return function
+    return register
+
+
+def _trains(model):
+    """Which blocks, and the head, of a course model have trainable weights: a set of names."""
+    weights = [weight for weight in anatomy.weights(model) if weight.trainable]
+    return {name for name in (*data.BLOCKS, "head") if any(name in weight.name.split(".") for weight in weights)}
+
+
+@exercise("01/ex1")
+def last_block_and_head(model):
+    trains = _trains(model)
+    if trains == {"block4", "head"}:
+        return None
+    if trains == {*data.BLOCKS, "head"}:
+        return "nothing-frozen"
+    return {(): "all-frozen", ("block4",): "head-frozen", ("head",): "block4-frozen"}.get(tuple(trains), "other-blocks")
+
+
+@exercise("01/ex2")
+def work_left(share):
+    guesses = {15 / 29: None, 3 / 10: "frozen-share", 5 / 29: "no-forward", 22 / 29: "kept-input-gradients"}
+    guesses |= {16 / 30: "one-too-many", 16 / 29: "one-too-many"}
+    nearest = min(guesses, key=lambda guess: abs(guess - share))
+    return guesses[nearest] if abs(nearest - share) < 0.006 else "other"
+
+
+@exercise("03/ex1")
+def base_rests_while_the_head_trains(finetune):
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    base = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.5))
+    model = nn.Sequential()
+    model.base, model.head = base, nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 3))
+    batches = [(torch.randn(16, 4) + 3, torch.arange(16) % 3) for _ in range(2)]
+    before, seen = snapshot(model), []
+    watch = lambda module, inputs, output: seen.append(  # noqa: E731  (what was on while the head computed)
+        (torch.is_grad_enabled(), base[1].training, base[3].training, module.training)
+    )
+    handle = model.head[0].register_forward_hook(watch)
+    finetune(model, batches, 1)
+    first = set(moved(before, model))
+    finetune(model, batches, 2)
+    handle.remove()
+    names = set(moved(before, model))
+    if not any(name.startswith("head.") for name in names):
+        return "head-still"
+    if any(name.startswith("base.") and name.endswith(("weight", "bias")) for name in names):
+        return "base-trains"
+    if "base.1.running_mean" in names:
+        return "statistics" if "base.1.running_mean" in first else "later-epochs"
+    training = [state for state in seen if state[0]]
+    if any(norm for _, norm, _, _ in training):
+        return "batch-statistics"
+    if any(dropout for _, _, dropout, _ in training):
+        return "dropout"
+    return None if training and all(head for *_, head in training) else "head-asleep"
+
+
+@exercise("03/ex2")
+def statistics_rest_after_unfreezing(finetune):
+    from utils import keras_lab  # noqa: F401  (before keras: it keeps TensorFlow from logging)
+
+    import keras  # isort: skip
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    block = [keras.Input((4,)), layers.Dense(6, name="dense"), layers.BatchNormalization(name="bn")]
+    top = [layers.Dense(5, name="dense_top"), layers.BatchNormalization(name="bn_top")]
+    base = keras.Sequential([keras.Input((4,)), keras.Sequential(block, name="block"), *top], name="base")
+    x = np.random.default_rng(0).standard_normal((32, 4)).astype("float32") + 3
+    before = snapshot(base)
+    finetune(base, x, x[:, :1])
+    names = moved(before, base)
+    kernels = {name for name in names if name.endswith("kernel")}
+    statistics = {name for name in names if "moving" in name}
+    if not kernels:
+        return "base-still"
+    if len(kernels) < 2:
+        return "part-still"
+    if statistics:
+        return "nested" if all(name.startswith("block.") for name in statistics) else "statistics"
+    return None
+
+
+@exercise("03/ex3")
+def batches_to_half(batches):
+    guesses = {69: None, 7: "other-share", 50: "straight-line", 1: "one-batch", 138: "three-quarters"}
+    if 68 <= batches < 70:
+        return None if round(batches) == 69 else "round-up"
+    nearest = min(guesses, key=lambda guess: abs(guess - batches))
+    return (guesses[nearest] or "other") if abs(nearest - batches) < 1 else "other"

@@ -1,0 +1,160 @@
+"""The course's figures: one style, and one meaning for each colour. Frozen is blue and hatched, trainable is orange.
+
+Every function draws on a new figure, shows it, and returns nothing: the picture is the cell's output.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+FROZEN = {"facecolor": "#4C8BBF", "edgecolor": "white", "hatch": "///"}
+TRAINABLE = {"facecolor": "#F2A33A", "edgecolor": "white"}
+# Keras and PyTorch are told apart by shape and fill, so that the two colours above keep their one meaning.
+FRAMEWORKS = {
+    "Keras": {"marker": "o", "color": "black"},
+    "PyTorch": {"marker": "s", "color": "black", "markerfacecolor": "none"},
+}
+# What a changed flag did: fill and ink. Light, middle, dark; neither of them one of the colours above.
+VERDICTS = {
+    "obeyed": ("#E4EFE0", "black"),
+    "error": ("#BBA7CC", "black"),
+    "silently ignored": ("#5B2A6E", "white"),
+}
+
+plt.rcParams.update(
+    {
+        "figure.dpi": 100,
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": "medium",
+        "font.size": 10,
+        "legend.frameon": False,
+        "hatch.linewidth": 1.2,
+    }
+)
+
+
+def gallery(groups, columns=6):
+    """Rows of pictures, a row a class. groups: label -> pictures (n, 32, 32, 3) in [0, 1], n >= columns."""
+    gap, zoom, margin = 2, 2, 80  # in screen pixels but for the gap; whole numbers keep the stored image small
+    frame = ((0, 0), (0, gap), (0, gap), (0, 0))
+    tiles = [np.pad(pictures[:columns], frame, constant_values=1) for pictures in groups.values()]
+    sheet = np.concatenate([np.concatenate(row, axis=1) for row in tiles])
+    height, width = sheet.shape[0] * zoom, sheet.shape[1] * zoom
+    figure = plt.figure(figsize=((width + margin) / 100, height / 100), layout="none")
+    axis = figure.add_axes([margin / (width + margin), 0, width / (width + margin), 1])
+    axis.imshow(sheet, interpolation="nearest")
+    axis.axis("off")
+    for i, label in enumerate(groups):
+        axis.text(-5, (i + 0.5) * sheet.shape[0] / len(groups), label, ha="right", va="center")
+    plt.show()
+
+
+def parameters(tables):
+    """Parameters of each layer as bars, frozen or trainable. tables: title -> rows as `layer_table` returns them."""
+    figure, axes = plt.subplots(1, len(tables), figsize=(4.2 * len(tables), 2.4), sharey=True, squeeze=False)
+    for axis, (title, rows) in zip(axes[0], tables.items(), strict=True):
+        names = [name for name, _, _ in rows]
+        trainable = np.array([part for _, _, part in rows])
+        frozen = np.array([total for _, total, _ in rows]) - trainable
+        axis.barh(names, frozen, **FROZEN)
+        axis.barh(names, trainable, left=frozen, **TRAINABLE)
+        for y, (_, total, _) in enumerate(rows):
+            axis.text(total, y, f" {total:,}", va="center", fontsize="small")
+        axis.set(title=title, xlabel="parameters", xlim=(0, 1.2 * (frozen + trainable).max()))
+        axis.xaxis.set_major_locator(MaxNLocator(4))
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+    axes[0, 0].invert_yaxis()  # the picture comes in at the top
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
+    plt.show()
+
+
+def against_theory(theory, measured, xlabel, ylabel):
+    """Measured values over what theory says, on the line where both are equal.
+
+    theory: name -> value. measured: framework -> name -> sequence of repeated measurements; the point is their median,
+    the bar goes from the lower to the upper quartile.
+    """
+    figure, axis = plt.subplots(figsize=(5.2, 4.2))
+    low, high = 0.9 * min(theory.values()), 1.05 * max(theory.values())
+    axis.plot([low, high], [low, high], color="grey", linewidth=1, label="theory")
+    for i, (framework, values) in enumerate(measured.items()):
+        x = np.array([theory[name] for name in values])
+        quartiles = np.array([np.percentile(v, (25, 50, 75)) for v in values.values()]).T
+        bars = [quartiles[1] - quartiles[0], quartiles[2] - quartiles[1]]
+        shift = 0.004 * (2 * i - 1)  # side by side, not one over the other
+        axis.errorbar(x + shift, quartiles[1], yerr=bars, linestyle="none", label=framework, **FRAMEWORKS[framework])
+    for value in sorted(set(theory.values())):
+        names = ", ".join(name for name in theory if theory[name] == value)
+        axis.annotate(names, (value, value), (8, -4), textcoords="offset points", fontsize="small", va="top")
+    axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(low, high * 1.12))
+    axis.legend()
+    plt.show()
+
+
+def truth_table(rows, title=None):
+    """A table of verdicts, each a word on its own shade: readable in grey, too.
+
+    rows: row label -> column label -> "obeyed", "silently ignored" or "error"; the same columns in every row.
+    """
+    columns = list(next(iter(rows.values())))
+    width = 0.075 * max(map(len, rows)) + 1.5 * len(columns)
+    figure, axis = plt.subplots(figsize=(width, 0.42 * len(rows) + (1.0 if title else 0.7)))
+    for y, row in enumerate(rows.values()):
+        for x, column in enumerate(columns):
+            fill, ink = VERDICTS[row[column]]
+            axis.add_patch(plt.Rectangle((x, y), 1, 1, facecolor=fill, edgecolor="white", linewidth=2))
+            axis.text(x + 0.5, y + 0.5, row[column], ha="center", va="center", color=ink, fontsize="small")
+    axis.set(xlim=(0, len(columns)), ylim=(len(rows), 0), title=title)
+    axis.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    axis.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
+    axis.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axis.spines[:].set_visible(False)
+    plt.show()
+
+
+def drift(law, shares, xlabel, ylabel):
+    """How far statistics went, against the law. law: function of the number of batches. shares: label -> n -> values.
+
+    The point is the mean over the values (one a seed), the bar goes from the smallest to the largest.
+    """
+    figure, axis = plt.subplots(figsize=(5.6, 3.6))
+    marks = sorted({n for points in shares.values() for n in points})
+    n = np.geomspace(marks[0], marks[-1], 100)
+    axis.plot(n, law(n), color="grey", linewidth=1, label="the law")
+    looks = ({"marker": "D", "markerfacecolor": "black"}, {"marker": "^", "markerfacecolor": "white"})
+    for i, (label, points) in enumerate(shares.items()):
+        values = np.array([points[n] for n in marks])
+        means = values.mean(1)
+        bars = [means - values.min(1), values.max(1) - means]
+        at = np.array(marks) * 1.06 ** (2 * i - 1)  # side by side, not one over the other
+        axis.errorbar(at, means, yerr=bars, linestyle="none", color="black", capsize=2, label=label, **looks[i % 2])
+    axis.set(xlabel=xlabel, ylabel=ylabel, xscale="log", ylim=(0, None))
+    axis.set_xticks(marks, [f"{n}" for n in marks])
+    axis.minorticks_off()
+    axis.legend()
+    plt.show()
+
+
+def paired(panels, interval, ylabel):
+    """Two recipes over seeds, a panel a test. panels: title -> {"at rest": values, "drifting": values}, paired by seed.
+
+    Bars are means, whiskers what `interval` returns as (mean, half width); each thin line joins the two runs of a seed.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(1.2 + 1.7 * len(panels), 3.2), sharey=True, squeeze=False)
+    for axis, (title, results) in zip(axes[0], panels.items(), strict=True):
+        for i, (values, look) in enumerate(zip(results.values(), (FROZEN, TRAINABLE), strict=True)):
+            mean, half = interval(values)
+            axis.bar(i, mean, width=0.8, **look)
+            axis.errorbar(i + (i - 0.5) * 0.5, mean, yerr=half, color="black", capsize=3)
+        axis.plot([0.1, 0.9], list(results.values()), color="black", linewidth=0.8, marker=".", markersize=4)
+        axis.set_xticks([0, 1], list(results))
+        axis.set(title=title, ylim=(0, 1))
+    axes[0, 0].set_ylabel(ylabel)
+    plt.show()
+
+
+def _legend():
+    return [Patch(label="frozen", **FROZEN), Patch(label="trainable", **TRAINABLE)]

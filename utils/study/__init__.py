@@ -1,0 +1,214 @@
+"""Cards, quizzes, free recall and exercises for the notebooks, and the learner's progress through them.
+
+    quiz("01/predict-frozen-moves")          show a question; answer it there, or with
+    answer("01/predict-frozen-moves", "b")   an option, several ("a", "c"), a number, or what is printed
+    recall("01/explain-freezing")            show a question to answer in your own words, there or with
+    explain("01/explain-freezing", "...")
+    check("01/ex1", result)                  check the result of an exercise
+    hint("01/ex1")                           the next hint
+    cards("01")                              the recall cards of a notebook
+    progress()                               what is right, and what to review next
+
+The questions stand in `data/questions/` (its README tells the format), the checks of exercises in `utils/exercises.py`.
+`python -m utils.study` looks for mistakes in them. Two environment variables: FREEZING_PROGRESS (the file of the
+learner's progress, or off) and FREEZING_WIDGETS=off (static questions only).
+"""
+
+import atexit
+import functools
+
+from . import freetext, progress_file, questions, scoring, views
+from .questions import StudyError
+
+__all__ = ["answer", "cards", "check", "explain", "hint", "progress", "quiz", "recall"]
+
+_progress = progress_file.Progress()
+atexit.register(_progress.save)
+_hints_given = {}  # question id: how many hints this kernel has given
+_last_words = {}  # free-recall id: the text explained last, so that hints are about what is missing
+
+
+def _plainly(function):
+    """For learners: what they can mend is told in one sentence, not in a traceback."""
+    @functools.wraps(function)
+    def plain(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except StudyError as error:
+            print(error)
+    return plain
+
+
+def _submit(question, *values):
+    """Score an answer and record it, unless it was refused. Returns (Score, sentences about the progress file)."""
+    if question["section"] == "recall":
+        score = scoring.score_recall(question, values[0])
+        if score.best:
+            _last_words[question["id"]] = values[0]
+    elif question["section"] == "exercises":
+        score = scoring.score_exercise(question, values[0])
+    else:
+        score = scoring.score(question, *values)
+    if score.right is None:
+        return score, []
+    return score, _progress.record(question["id"], score.right, score.best)
+
+
+def _print(score, notes):
+    first, *rest = score.lines
+    print(first)
+    for line in rest:
+        print(f"  {line}")
+    for note in notes:
+        print(note)
+
+
+def _since(question):
+    entries, notes = _progress.entries()
+    for note in notes:
+        print(note)
+    return entries.get(question["id"], {}).get("right")
+
+
+def _show(question, bundle):
+    def widget():
+        return views.live(question, functools.partial(_submit, question), functools.partial(_next_hint, question),
+                          _since(question))
+    views.show(bundle, widget)
+
+
+@_plainly
+def quiz(id=None):
+    """Show a quiz question: buttons where a kernel lives, else its options with the feedback folded.
+
+    id: text such as "01/predict-frozen-moves". Prints one sentence for an unknown id.
+    """
+    question = questions.find(id, ("quiz",))
+    _show(question, views.quiz_bundle(question))
+
+
+@_plainly
+def recall(id=None):
+    """Show a question to answer in your own words: a text area where a kernel lives, else hints and answer folded.
+
+    id: text such as "01/explain-freezing". Prints one sentence for an unknown id.
+    """
+    question = questions.find(id, ("recall",))
+    _show(question, views.recall_bundle(question))
+
+
+@_plainly
+def cards(which=None, level=None):
+    """Show recall cards, grouped by level: open a card to see its back.
+
+    which: a notebook such as "01", or a list of card ids. level: "beginner", "intermediate", "advanced", or None for
+    all. Prints one sentence for an unknown notebook, id or level.
+    """
+    if level not in (None, *questions.LEVELS):
+        raise StudyError(f"level must be one of {', '.join(questions.LEVELS)}.")
+    if isinstance(which, (list, tuple)):
+        found = [questions.find(id, ("cards",)) for id in which]
+    elif isinstance(which, str) and "/" in which:
+        found = [questions.find(which, ("cards",))]
+    else:
+        found = [q for q in questions.notebook(which)["questions"].values() if q["section"] == "cards"]
+    found = [card for card in found if level in (None, card["level"])]
+    if not found:
+        raise StudyError("There is no such card.")
+    views.show(views.cards_bundle(found))
+
+
+@_plainly
+def answer(id=None, *values):
+    """Answer a quiz question, and print whether it is right and why.
+
+    id: text. values: an option key ("b"), several for a question that takes several ("a", "c"), a number, or a text.
+    Prints one sentence for an unknown id or an answer that cannot be one; that does not count as an attempt.
+    """
+    _print(*_submit(questions.find(id, ("quiz",)), *values))
+
+
+@_plainly
+def explain(id=None, text=None):
+    """Answer a free-recall question in your own words, and print how many concepts they hold, and hints for the others.
+
+    id, text: text. Prints one sentence for an unknown id, or for a text that is no explanation.
+    """
+    _print(*_submit(questions.find(id, ("recall",)), text))
+
+
+@_plainly
+def check(id=None, value=...):
+    """Check the result of an exercise, and print whether it is right, or a hint for the mistake in it.
+
+    id: text such as "01/ex1". value: the result, whatever the exercise asks for; `...` is "not attempted yet".
+    """
+    _print(*_submit(questions.find(id, ("exercises",)), value))
+
+
+@_plainly
+def hint(id=None):
+    """Print the next hint to a question; after the last one, the answer if you ask once more.
+
+    id: of a quiz question, a free-recall question or an exercise. Prints one sentence for an unknown id.
+    """
+    print(_next_hint(questions.find(id, ("quiz", "recall", "exercises"))))
+
+
+def _next_hint(question):
+    name = question["id"]
+    hints, end = question.get("hints", ()), ""
+    if question["section"] == "recall":
+        found = freetext.score(question, _last_words.get(name, "")).found
+        hints = [concept["hint"] for concept, has in zip(question["concepts"], found, strict=True) if not has]
+        names = "; ".join(concept["name"] for concept in question["concepts"])
+        end = f"A full answer says: {names}."
+    elif question["section"] == "exercises":
+        end = "The solution is folded below the exercise."
+    elif "options" in question:
+        end = "The answer: " + "; ".join(f"{key}) {option['text']}" for key, option in question["options"].items()
+                                         if option.get("right"))
+    else:
+        end = f"The answer: {question['answer']}"
+    given = _hints_given[name] = _hints_given.get(name, 0) + 1
+    if given <= len(hints):
+        return f"Hint {given} of {len(hints)}: {hints[given - 1]}"
+    if given == len(hints) + 1:
+        more = "There are no more hints" if hints else "There is no hint to this question"
+        return f"{more}. Ask once more to see the answer."
+    return end
+
+
+@_plainly
+def progress():
+    """Print a table of what is right by notebook, and what to review next: wrong answers first, then the oldest."""
+    entries, notes = _progress.entries()
+    for note in notes:
+        print(note)
+    rows, known = [("notebook", "right", "tried", "of", "attempts", "last")], []
+    for path in questions.files():
+        try:
+            content = questions.load(path)
+        except StudyError as error:
+            print(error)
+            continue
+        ids = [id for id, question in content["questions"].items() if question["section"] != "cards"]
+        tried = [entries[id] for id in ids if id in entries]
+        known += [id for id in ids if id in entries]
+        rows.append((f"{path.name[:2]} {content['title']}", sum(e["last_right"] for e in tried), len(tried), len(ids),
+                     sum(e["attempts"] for e in tried), max((e["last"] for e in tried), default="")[:10] or "–"))
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        name, *numbers = (str(cell) for cell in row)
+        print("  ".join([name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])]))
+    # text order is time order as long as the learner stays in one time zone, which is good enough for an advice
+    review = sorted(known, key=lambda id: (entries[id]["last_right"], entries[id]["last"], id))[:5]
+    if review:
+        print("\nReview next:")
+    for id in review:
+        entry = entries[id]
+        state = "right" if entry["last_right"] else "not yet"
+        best = f", best {entry['best']} concepts" if "best" in entry else ""
+        print(f"  {id}  {state}{best}, last tried {entry['last'][:10]}")
+    if progress_file.location() is None:
+        print("\nProgress is not kept in a file (FREEZING_PROGRESS=off).")
