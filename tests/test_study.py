@@ -315,7 +315,7 @@ def test_the_example_in_the_readme_is_in_the_format(tmp_path):
     readme = (questions.FOLDER / "README.md").read_text(encoding="utf-8")
     (tmp_path / "01_example.yaml").write_text(re.search(r"```yaml\n(.*?)```", readme, re.S).group(1), encoding="utf-8")
     problems = questions.validate(tmp_path / "01_example.yaml")
-    assert len(problems) == 3 and all("01/explain-freezing" in problem for problem in problems)  # one concept, for short
+    assert len(problems) == 3 and all("01/explain-freezing" in problem for problem in problems)  # it shows one concept
 
 
 def test_a_question_file_that_is_no_question_file(tmp_path):
@@ -552,3 +552,10 @@ def test_progress_off_writes_nothing(demo, said, tmp_path, monkeypatch):
     monkeypatch.delenv("FREEZING_PROGRESS")
     said(study.answer, "90/single", "b")
     assert (tmp_path / "progress.json").exists()
+
+
+def test_a_solution_of_the_course_is_not_the_learners_success(demo, said):
+    said(study.check, "90/ex1", lambda x: 2 * x, counts=False)
+    assert "90/ex1" not in study._progress.entries()[0]
+    said(study.check, "90/ex1", lambda x: 2 * x)
+    assert study._progress.entries()[0]["90/ex1"]["last_right"]

@@ -339,12 +339,13 @@ BAD = ["print('\u2714 one')", "\n1 / 0", "print('never')"]
 
 def write_notebook(path, sources):
     """A notebook as an editor leaves it: stale outputs, timing, widget state, another kernel."""
-    cells = [nbformat.v4.new_markdown_cell("# A title")] + [nbformat.v4.new_code_cell(source) for source in sources]
-    for cell in cells[1:]:
+    code = [nbformat.v4.new_code_cell(source) for source in sources]
+    for cell in code:
         cell.update(execution_count=77, outputs=[nbformat.v4.new_output("stream", text="stale\n")])
         cell.metadata.execution = {"iopub.status.busy": "2026-01-01T00:00:00Z"}
     metadata = {"widgets": {}, "kernelspec": {"name": "mine", "display_name": "Mine"}, "title": "kept"}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+    words = [nbformat.v4.new_markdown_cell(text) for text in ("# A title", "A word.")]
+    nbformat.write(nbformat.v4.new_notebook(cells=words + code, metadata=metadata), path)
 
 
 @pytest.fixture(scope="module")
@@ -380,8 +381,8 @@ def test_a_failing_cell_is_named_and_ends_only_its_notebook(ran):
     assert done.returncode == 1
     assert "FAILED: notebooks/bad.ipynb, cell [2] `1 / 0`\n  ZeroDivisionError: division by zero" in done.stderr
     assert "Traceback" not in done.stderr and " 0/7 [" in done.stderr  # the progress bar
-    executed = nbformat.read(folder / "build/notebooks/bad.ipynb", 4)
-    assert [cell.execution_count for cell in executed.cells[1:]] == [1, 2, None] and executed.cells[3].outputs == []
+    executed = run_notebooks.code_cells(nbformat.read(folder / "build/notebooks/bad.ipynb", 4))
+    assert [cell.execution_count for cell in executed] == [1, 2, None] and executed[2].outputs == []
     assert (folder / "notebooks/bad.ipynb").read_bytes() == before["bad"]
 
 
@@ -391,11 +392,12 @@ def test_outputs_in_place_are_the_same_from_every_run_and_machine(ran, monkeypat
     path = folder / "notebooks/good.ipynb"
     notebook, old = nbformat.read(path, 4), nbformat.reads(before["good"].decode(), 4)
     assert [cell.id for cell in notebook.cells] == [cell.id for cell in old.cells]
-    assert [cell.execution_count for cell in notebook.cells[1:]] == [1, 2, 3, 4]
-    assert all("execution" not in cell.metadata for cell in notebook.cells)
+    code = run_notebooks.code_cells(notebook)
+    assert [cell.execution_count for cell in code] == [1, 2, 3, 4]
+    assert all("execution" not in cell.metadata for cell in code)
     assert notebook.metadata == {"title": "kept", **run_notebooks.METADATA}
     assert "version" not in json.dumps(notebook.metadata)
-    shown = [[output.get("text") or output.data for output in cell.outputs] for cell in notebook.cells[1:]]
+    shown = [[output.get("text") or output.data for output in cell.outputs] for cell in code]
     assert shown[0] == ["\u2714 one\nnot \u2714 a claim\n", {"text/plain": "False"}]  # False: outside of pytest
     assert shown[1:3] == [["child\n"], ["\u2714 two"]]
     assert list(shown[3][0]) == ["text/plain"]  # no id of a widget

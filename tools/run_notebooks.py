@@ -105,8 +105,10 @@ def execute(path, notebook, timeout, bar):
         store_widget_state=False,
         resources={"metadata": {"path": str(path.parent)}},
     )
-    # Under pytest ipykernel would drop what C code and child processes print (see conftest.py).
+    # Under pytest ipykernel would drop what C code and child processes print (see conftest.py). The learner's progress
+    # is not ours to write, and stored widgets would only name a kernel that has ended: what is stored is static.
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    environment |= {"FREEZING_PROGRESS": "off", "FREEZING_WIDGETS": "off"}
     cells = run_cells(notebook)
     failure, start = None, time.perf_counter()
     kernel = client.setup_kernel(env=environment, stdout=DEVNULL, stderr=DEVNULL)  # its own log; outputs are not there

@@ -109,12 +109,3 @@ def statistics_rest_after_unfreezing(finetune):
     if statistics:
         return "nested" if all(name.startswith("block.") for name in statistics) else "statistics"
     return None
-
-
-@exercise("03/ex3")
-def batches_to_half(batches):
-    guesses = {69: None, 7: "other-share", 50: "straight-line", 1: "one-batch", 138: "three-quarters"}
-    if 68 <= batches < 70:
-        return None if round(batches) == 69 else "round-up"
-    nearest = min(guesses, key=lambda guess: abs(guess - batches))
-    return (guesses[nearest] or "other") if abs(nearest - batches) < 1 else "other"

@@ -94,20 +94,22 @@ def against_theory(theory, measured, xlabel, ylabel):
     plt.show()
 
 
-def truth_table(rows, title=None):
+def truth_table(rows, notes=None):
     """A table of verdicts, each a word on its own shade: readable in grey, too.
 
     rows: row label -> column label -> "obeyed", "silently ignored" or "error"; the same columns in every row.
+    notes: the same keys -> a text to set below the verdict, such as a number; None for none.
     """
     columns = list(next(iter(rows.values())))
     width = 0.075 * max(map(len, rows)) + 1.5 * len(columns)
-    figure, axis = plt.subplots(figsize=(width, 0.42 * len(rows) + (1.0 if title else 0.7)))
-    for y, row in enumerate(rows.values()):
+    figure, axis = plt.subplots(figsize=(width, (0.56 if notes else 0.42) * len(rows) + 0.6))
+    for y, (label, row) in enumerate(rows.items()):
         for x, column in enumerate(columns):
             fill, ink = VERDICTS[row[column]]
+            text = f"{row[column]}\n{notes[label][column]}" if notes else row[column]
             axis.add_patch(plt.Rectangle((x, y), 1, 1, facecolor=fill, edgecolor="white", linewidth=2))
-            axis.text(x + 0.5, y + 0.5, row[column], ha="center", va="center", color=ink, fontsize="small")
-    axis.set(xlim=(0, len(columns)), ylim=(len(rows), 0), title=title)
+            axis.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=ink, fontsize="small")
+    axis.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
     axis.set_xticks(np.arange(len(columns)) + 0.5, columns)
     axis.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
     axis.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)

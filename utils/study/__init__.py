@@ -15,6 +15,7 @@ learner's progress, or off) and FREEZING_WIDGETS=off (static questions only).
 """
 
 import atexit
+import dataclasses
 import functools
 
 from . import freetext, progress_file, questions, scoring, views
@@ -39,7 +40,7 @@ def _plainly(function):
     return plain
 
 
-def _submit(question, *values):
+def _submit(question, *values, counts=True):
     """Score an answer and record it, unless it was refused. Returns (Score, sentences about the progress file)."""
     if question["section"] == "recall":
         score = scoring.score_recall(question, values[0])
@@ -49,7 +50,7 @@ def _submit(question, *values):
         score = scoring.score_exercise(question, values[0])
     else:
         score = scoring.score(question, *values)
-    if score.right is None:
+    if score.right is None or not counts:
         return score, []
     return score, _progress.record(question["id"], score.right, score.best)
 
@@ -138,12 +139,15 @@ def explain(id=None, text=None):
 
 
 @_plainly
-def check(id=None, value=...):
+def check(id=None, value=..., counts=True):
     """Check the result of an exercise, and print whether it is right, or a hint for the mistake in it.
 
     id: text such as "01/ex1". value: the result, whatever the exercise asks for; `...` is "not attempted yet".
+    counts: False for the course's own solutions: running all cells is not the learner's success, and tells no more
+    than that they are right.
     """
-    _print(*_submit(questions.find(id, ("exercises",)), value))
+    score, notes = _submit(questions.find(id, ("exercises",)), value, counts=counts)
+    _print(score if counts else dataclasses.replace(score, lines=score.lines[:1]), notes)
 
 
 @_plainly
