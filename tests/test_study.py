@@ -47,9 +47,11 @@ def double(answer):
 @pytest.fixture
 def said(capsys):
     """Calls a learner function and returns the lines that it printed."""
+
     def call(function, *values, **named):
         function(*values, **named)
         return capsys.readouterr().out.splitlines()
+
     return call
 
 
@@ -58,9 +60,12 @@ def said(capsys):
 
 def test_single(demo, said):
     assert said(study.answer, "90/single", "a") == [
-        "✘ Not yet. The gradient passes through the layer, but the optimizer is never given these weights."]
+        "✘ Not yet. The gradient passes through the layer, but the optimizer is never given these weights."
+    ]
     assert said(study.answer, "90/single", " B) ") == [
-        "✔ Correct. Bit for bit the same as before.", "  Other layers move."]
+        "✔ Correct. Bit for bit the same as before.",
+        "  Other layers move.",
+    ]
     assert said(study.answer, "90/single", "z")[0].startswith('"z" is none of the choices a, b, c')
     assert said(study.answer, "90/single", "a", "b")[0].startswith("This question takes one choice")
     assert said(study.answer, "90/single")[0].startswith("This question takes one choice")
@@ -68,8 +73,10 @@ def test_single(demo, said):
 
 def test_multiple(demo, said):
     assert said(study.answer, "90/multiple", "a", "b") == [
-        "✘ Not yet. 1 of your choices is not right. 1 is missing.", "  a) right: They are counted apart.",
-        "  b) not right: A frozen weight is still a weight."]
+        "✘ Not yet. 1 of your choices is not right. 1 is missing.",
+        "  a) right: They are counted apart.",
+        "  b) not right: A frozen weight is still a weight.",
+    ]
     assert said(study.answer, "90/multiple", "a")[0] == "✘ Not yet. 1 is missing."
     assert said(study.answer, "90/multiple", "c", "a", "a")[0] == "✔ Correct."
     assert said(study.answer, "90/multiple", ["a", "c"])[0] == "✔ Correct."
@@ -80,10 +87,25 @@ def test_numeric_right(value):
     assert scoring.score(DEMO["90/numeric"], value).right is True
 
 
-@pytest.mark.parametrize("value, told", [
-    (0.44, "Count forward"), (0.33, "That counts the forward"), (0.345, "That counts the forward"),
-    (1, "That is a step with nothing"), (1.01, "Count forward"), (-0.41, "Count forward"), (10**400, None),
-    (float("nan"), None), (float("inf"), None), (True, None), (None, None), ("many", None), (..., None), (1j, None)])
+@pytest.mark.parametrize(
+    "value, told",
+    [
+        (0.44, "Count forward"),
+        (0.33, "That counts the forward"),
+        (0.345, "That counts the forward"),
+        (1, "That is a step with nothing"),
+        (1.01, "Count forward"),
+        (-0.41, "Count forward"),
+        (10**400, None),
+        (float("nan"), None),
+        (float("inf"), None),
+        (True, None),
+        (None, None),
+        ("many", None),
+        (..., None),
+        (1j, None),
+    ],
+)
 def test_numeric_wrong_or_refused(value, told):
     score = scoring.score(DEMO["90/numeric"], value)
     assert score.right is (None if told is None else False)
@@ -123,11 +145,45 @@ def strange_values(seed):
     class Hostile:
         def __repr__(self):
             raise RuntimeError("no repr")
+
         __str__ = __float__ = __bool__ = __eq__ = __hash__ = __len__ = __iter__ = __repr__
 
-    fixed = [None, ..., True, 0, -1, 10**400, 1e308, float("nan"), 1j, b"a", "", " ", "a", "A", "a,c", [], ["a", ["b"]],
-             {"a"}, {"a": 1}, {1: 2}, range(3), object(), type, len, Hostile(), Hostile, lambda: 1, (x for x in "ab"),
-             "<script>alert(1)</script>", "(" * 5000, "a" * 100_000, "weights " * 240, "not " * 400, "\ud800"]
+    fixed = [
+        None,
+        ...,
+        True,
+        0,
+        -1,
+        10**400,
+        1e308,
+        float("nan"),
+        1j,
+        b"a",
+        "",
+        " ",
+        "a",
+        "A",
+        "a,c",
+        [],
+        ["a", ["b"]],
+        {"a"},
+        {"a": 1},
+        {1: 2},
+        range(3),
+        object(),
+        type,
+        len,
+        Hostile(),
+        Hostile,
+        lambda: 1,
+        (x for x in "ab"),
+        "<script>alert(1)</script>",
+        "(" * 5000,
+        "a" * 100_000,
+        "weights " * 240,
+        "not " * 400,
+        "\ud800",
+    ]
     texts = ["".join(rng.choices(alphabet, k=rng.randrange(60))) for _ in range(60)]
     sentences = [" ".join(rng.choices(words, k=rng.randrange(1, 40))) for _ in range(60)]
     return fixed + texts + sentences
@@ -185,13 +241,21 @@ def test_free_recall_is_not_fooled(question):
 
 def test_recall_names_what_was_said_and_hints_at_the_rest(demo, said):
     assert said(study.explain, "90/explain", "The weights of a frozen layer stay the same, and it saves time.") == [
-        "2 of 4 concepts", "  ✔ frozen weights stay the same", "  ✔ it saves time",
+        "2 of 4 concepts",
+        "  ✔ frozen weights stay the same",
+        "  ✔ it saves time",
         "  – Hint: Can a layer in front of it still learn?",
-        "  – Hint: What would the next layers get, if it did nothing?"]
+        "  – Hint: What would the next layers get, if it did nothing?",
+    ]
     whole, prompt = DEMO["90/explain"]["accepted"][0], DEMO["90/explain"]["prompt"]
     assert said(study.explain, "90/explain", whole)[-1] == "  Weights are kept, gradients pass."
-    refused = {"": freetext.NO_SENTENCE, "weights": freetext.NO_SENTENCE, "weights, gradient": freetext.NO_SENTENCE,
-               prompt.rstrip("?"): freetext.COPIED, "The weights stay. " * 200: "3,600 characters"}
+    refused = {
+        "": freetext.NO_SENTENCE,
+        "weights": freetext.NO_SENTENCE,
+        "weights, gradient": freetext.NO_SENTENCE,
+        prompt.rstrip("?"): freetext.COPIED,
+        "The weights stay. " * 200: "3,600 characters",
+    }
     for text, why in refused.items():
         assert why in said(study.explain, "90/explain", text)[0]
     assert "90/explain" in study._progress.entries()[0]
@@ -244,13 +308,15 @@ def test_exercise_stored_wrong_answers_fail_with_their_own_hint(demo):
         names = {}
         exec(sample["code"], names)
         assert scoring.score_exercise(question, names["answer"]).lines == (
-            f"✘ Not yet. {question['mistakes'][sample['mistake']]}",)
+            f"✘ Not yet. {question['mistakes'][sample['mistake']]}",
+        )
 
 
 def test_exercise_check_that_names_no_mistake_is_reported(demo, said, monkeypatch):
     monkeypatch.setitem(exercises.CHECKS, "90/ex1", lambda answer: "unheard-of")
     assert said(study.check, "90/ex1", 1) == [
-        '90_demo.yaml: 90/ex1: mistakes: has no key "unheard-of", which the check returned.']
+        '90_demo.yaml: 90/ex1: mistakes: has no key "unheard-of", which the check returned.'
+    ]
     monkeypatch.delitem(exercises.CHECKS, "90/ex1")
     assert said(study.check, "90/ex1", 1) == ["utils/exercises.py: 90/ex1: there is no check for this exercise."]
 
@@ -258,47 +324,75 @@ def test_exercise_check_that_names_no_mistake_is_reported(demo, said, monkeypatc
 # ---------------------------------------------------------------- question files
 
 
-@pytest.mark.parametrize("old, new, told", [
-    ("    kind: single", "    kind: singel", "90/single: kind: must be one of single, multiple, numeric, output"),
-    ("    kind: single\n", "", "90/single: kind: is missing"),
-    ("predict: true", "predikt: true", "90/single: predikt: unknown field, did you mean predict?"),
-    ("predict: true", "predict: 1", "90/single: predict: must be true or false"),
-    ("        right: true\n", "", "90/single: options: no option is marked right: true"),
-    ("        text: Not at all.\n        right: true\n        feedback: Bit for bit the same as before.",
-     "        text: Not at all.\n        right: true", "90/single: options.b.feedback: is missing"),
-    ("      b:\n        text: Not", "      d:\n        text: Not",
-     "90/single: options: must be 2 to 8, with the keys a, b, c"),
-    ("right: true, feedback: They", "right: yes please, feedback: They",
-     "90/multiple: options.a.right: must be true or false"),
-    ("  - id: 90/multiple", "  - id: 90/single", "90/single: id: is used twice"),
-    ("  - id: 90/multiple", "  - id: 91/multiple", "id: must look like 90/some-words"),
-    ("  - id: 90/multiple\n    kind", "  - kind", "quiz, number 2: id: is missing"),
-    ("    tolerance: 0.02", "    tolerance: -0.02", "90/numeric: tolerance: must not be negative"),
-    ("    tolerance: 0.02", "    tolerance: 1e-3", "90/numeric: tolerance: must be a number, not a text, write 1.0e-3"),
-    ("    answer: 0.41\n", "", "90/numeric: answer: is missing"),
-    ("    otherwise: Count forward", "    other: Count forward", "90/numeric: otherwise: is missing"),
-    ("{value: 0.33", "{value: 0.42", "90/numeric: mistakes.1.value: is counted as right"),
-    ("    level: beginner", "    level: easy", "90/card-frozen: level: must be one of beginner"),
-    ("    back: Its trained weights.", "    back: 5",
-     "90/card-frozen: back: must be text, not a number: put it in quotes"),
-    ("weight ~ (stay", "weight ~ ((stay", "90/explain: concepts.1.says: "),
-    ("weight ~ (stay", "weight ~ (s+)+(stay", "repeats a repeat"),
-    ("weight ~ (stay", "Weight ~ (stay", "must be in small letters"),
-    ("      - name: the layer still computes\n", "      - nome: x\n", "90/explain: concepts.3.name: is missing"),
-    ("          - The frozen weights keep changing.", "          - The weights stay the same.",
-     '90/explain: concepts.1.rejected: "The weights stay the same." scores'),
-    ("          - Freezing saves time.", "          - Freezing is nice for us.",
-     '90/explain: concepts.4.accepted: "Freezing is nice for us." does not score'),
-    ("hint: Look at the clock of one step.", "hint: Freezing saves time.", "gives this concept away"),
-    ("      squared: That is the square.\n", "      squared: That is the square.\n      cubed: The cube.\n",
-     "90/ex1: mistakes.cubed: no entry of `wrong` shows this mistake"),
-    ("mistake: squared, code", "mistake: square, code", "90/ex1: wrong.1.mistake: must be one of squared, other"),
-    ("    expects: a function of one number\n", "", "90/ex1: expects: is missing"),
-    ("title: Demo", "titel: Demo", "titel: unknown field, did you mean title?"),
-    ("title: Demo", "title: Demo\ntitle: Again", "line 3: not YAML: 'title' stands twice"),
-    ("title: Demo", "title: [", "not YAML"),
-    ("title: Demo", "title: !!python/object/apply:os.system [echo]", "not YAML"),
-])
+@pytest.mark.parametrize(
+    "old, new, told",
+    [
+        ("    kind: single", "    kind: singel", "90/single: kind: must be one of single, multiple, numeric, output"),
+        ("    kind: single\n", "", "90/single: kind: is missing"),
+        ("predict: true", "predikt: true", "90/single: predikt: unknown field, did you mean predict?"),
+        ("predict: true", "predict: 1", "90/single: predict: must be true or false"),
+        ("        right: true\n", "", "90/single: options: no option is marked right: true"),
+        (
+            "        text: Not at all.\n        right: true\n        feedback: Bit for bit the same as before.",
+            "        text: Not at all.\n        right: true",
+            "90/single: options.b.feedback: is missing",
+        ),
+        (
+            "      b:\n        text: Not",
+            "      d:\n        text: Not",
+            "90/single: options: must be 2 to 8, with the keys a, b, c",
+        ),
+        (
+            "right: true, feedback: They",
+            "right: yes please, feedback: They",
+            "90/multiple: options.a.right: must be true or false",
+        ),
+        ("  - id: 90/multiple", "  - id: 90/single", "90/single: id: is used twice"),
+        ("  - id: 90/multiple", "  - id: 91/multiple", "id: must look like 90/some-words"),
+        ("  - id: 90/multiple\n    kind", "  - kind", "quiz, number 2: id: is missing"),
+        ("    tolerance: 0.02", "    tolerance: -0.02", "90/numeric: tolerance: must not be negative"),
+        (
+            "    tolerance: 0.02",
+            "    tolerance: 1e-3",
+            "90/numeric: tolerance: must be a number, not a text, write 1.0e-3",
+        ),
+        ("    answer: 0.41\n", "", "90/numeric: answer: is missing"),
+        ("    otherwise: Count forward", "    other: Count forward", "90/numeric: otherwise: is missing"),
+        ("{value: 0.33", "{value: 0.42", "90/numeric: mistakes.1.value: is counted as right"),
+        ("    level: beginner", "    level: easy", "90/card-frozen: level: must be one of beginner"),
+        (
+            "    back: Its trained weights.",
+            "    back: 5",
+            "90/card-frozen: back: must be text, not a number: put it in quotes",
+        ),
+        ("weight ~ (stay", "weight ~ ((stay", "90/explain: concepts.1.says: "),
+        ("weight ~ (stay", "weight ~ (s+)+(stay", "repeats a repeat"),
+        ("weight ~ (stay", "Weight ~ (stay", "must be in small letters"),
+        ("      - name: the layer still computes\n", "      - nome: x\n", "90/explain: concepts.3.name: is missing"),
+        (
+            "          - The frozen weights keep changing.",
+            "          - The weights stay the same.",
+            '90/explain: concepts.1.rejected: "The weights stay the same." scores',
+        ),
+        (
+            "          - Freezing saves time.",
+            "          - Freezing is nice for us.",
+            '90/explain: concepts.4.accepted: "Freezing is nice for us." does not score',
+        ),
+        ("hint: Look at the clock of one step.", "hint: Freezing saves time.", "gives this concept away"),
+        (
+            "      squared: That is the square.\n",
+            "      squared: That is the square.\n      cubed: The cube.\n",
+            "90/ex1: mistakes.cubed: no entry of `wrong` shows this mistake",
+        ),
+        ("mistake: squared, code", "mistake: square, code", "90/ex1: wrong.1.mistake: must be one of squared, other"),
+        ("    expects: a function of one number\n", "", "90/ex1: expects: is missing"),
+        ("title: Demo", "titel: Demo", "titel: unknown field, did you mean title?"),
+        ("title: Demo", "title: Demo\ntitle: Again", "line 3: not YAML: 'title' stands twice"),
+        ("title: Demo", "title: [", "not YAML"),
+        ("title: Demo", "title: !!python/object/apply:os.system [echo]", "not YAML"),
+    ],
+)
 def test_a_mistake_in_a_question_file_is_named(demo, said, old, new, told):
     path = demo / "90_demo.yaml"
     text = path.read_text(encoding="utf-8")
@@ -321,15 +415,32 @@ def test_the_example_in_the_readme_is_in_the_format(tmp_path):
 def test_a_question_file_that_is_no_question_file(tmp_path):
     path = tmp_path / "90_x.yaml"
     rng = random.Random(3)
-    samples = [b"", b"5", b"[]", b"\xff\xfe", b"{" * 3000, b"a: &a [*a]", b"title: 2026-99-99", b"? [a]\n: b",
-               *(b"title: x\n" + rest for rest in (
-                   b"quiz: 5", b"quiz: [5, [], {}]", b"quiz: [{kind: [], options: 5}]", b"recall: [{id: 1}]",
-                   b"recall: [{concepts: [5]}]", b"exercises: [{wrong: {}, mistakes: 3}]"))]
+    samples = [
+        b"",
+        b"5",
+        b"[]",
+        b"\xff\xfe",
+        b"{" * 3000,
+        b"a: &a [*a]",
+        b"title: 2026-99-99",
+        b"? [a]\n: b",
+        *(
+            b"title: x\n" + rest
+            for rest in (
+                b"quiz: 5",
+                b"quiz: [5, [], {}]",
+                b"quiz: [{kind: [], options: 5}]",
+                b"recall: [{id: 1}]",
+                b"recall: [{concepts: [5]}]",
+                b"exercises: [{wrong: {}, mistakes: 3}]",
+            )
+        ),
+    ]
     whole = (FIXTURES / "90_demo.yaml").read_bytes()
     for _ in range(20):  # a piece of the file is missing, or stands in another place
         start, end, to = sorted(rng.randrange(len(whole)) for _ in range(2)) + [rng.randrange(len(whole))]
-        samples.append(whole[:start] + whole[min(end, start + 300):])
-        samples.append(whole[:to] + whole[start:min(end, start + 200)] + whole[to:])
+        samples.append(whole[:start] + whole[min(end, start + 300) :])
+        samples.append(whole[:to] + whole[start : min(end, start + 200)] + whole[to:])
     for sample in samples:
         path.write_bytes(sample)
         problems = questions.validate(path)
@@ -369,8 +480,13 @@ def test_static_view_is_complete_harmless_and_small(question, bundle):
         summary, feedback = views.text_html(option["text"]), views.text_html(option["feedback"])
         mark = "✔ Correct." if option.get("right") else "✘ Not yet."
         assert f"{summary}</summary>{mark} {feedback}" in page
-    for text in [question.get("otherwise"), question.get("explanation"), question.get("front"), question.get("back"),
-                 *(mistake["feedback"] for mistake in question.get("mistakes", ()))]:
+    for text in [
+        question.get("otherwise"),
+        question.get("explanation"),
+        question.get("front"),
+        question.get("back"),
+        *(mistake["feedback"] for mistake in question.get("mistakes", ())),
+    ]:
         assert text is None or views.text_html(text) in page
     own_text = len(" ".join(re.findall(r">([^<]+)<", page)))
     assert len((page + line).encode()) < max(1500, 1.35 * own_text + 500)
@@ -383,8 +499,11 @@ def test_static_view_escapes_markup():
 
 def test_no_view_needs_more_than_the_widgets_that_both_versions_have():
     source = ast.parse((Path(views.__file__)).read_text(encoding="utf-8"))
-    used = {node.attr for node in ast.walk(source) if isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Attribute) and node.value.attr == "w"}
+    used = {
+        node.attr
+        for node in ast.walk(source)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == "w"
+    }
     assert used <= {"Button", "HBox", "HTML", "Layout", "Text", "Textarea", "VBox"}
 
 
@@ -446,19 +565,37 @@ def test_progress_counts_and_keeps_the_first_right_date(file):
     for right, best in ((False, (1, 4)), (True, (4, 4)), (False, (2, 4))):
         assert mine.record("90/explain", right, best) == []
     assert json.loads(file.read_text())["format"] == 1
-    assert progress_file.Progress().entries()[0] == {"90/explain": {
-        "attempts": 3, "right": "2026-11-21T10:00:00+00:00", "last": "2026-11-22T10:00:00+00:00", "last_right": False,
-        "best": "4 of 4"}}
+    assert progress_file.Progress().entries()[0] == {
+        "90/explain": {
+            "attempts": 3,
+            "right": "2026-11-21T10:00:00+00:00",
+            "last": "2026-11-22T10:00:00+00:00",
+            "last_right": False,
+            "best": "4 of 4",
+        }
+    }
     assert [path.name for path in file.parent.iterdir()] == ["progress.json"]  # no lock, no temporary file is left
 
 
-@pytest.mark.parametrize("content, why", [
-    (b"", "is damaged"), (b"{", "is damaged"), (b"\xff\xfe\x00", "is damaged"), (b"[]", "is damaged"),
-    (b"null", "is damaged"), (b'{"format": 1}', "is damaged"), (b'{"format": 1, "questions": []}', "is damaged"),
-    (b'{"format": 1, "questions": {"90/single": {"attempts": "many"}}}', "is damaged"),
-    (b'{"format": 1, "questions": {"90/single": {"attempts": 1, "right": null, "last": "today", "last_right": false}}}',
-     "is damaged"),
-    (b"[" * 100_000, "is damaged"), (b'{"format": 2, "questions": {}}', "was written by a newer version")])
+@pytest.mark.parametrize(
+    "content, why",
+    [
+        (b"", "is damaged"),
+        (b"{", "is damaged"),
+        (b"\xff\xfe\x00", "is damaged"),
+        (b"[]", "is damaged"),
+        (b"null", "is damaged"),
+        (b'{"format": 1}', "is damaged"),
+        (b'{"format": 1, "questions": []}', "is damaged"),
+        (b'{"format": 1, "questions": {"90/single": {"attempts": "many"}}}', "is damaged"),
+        (
+            b'{"format": 1, "questions": {"90/single": {"attempts": 1, "right": null, "last": "today", "last_right": false}}}',
+            "is damaged",
+        ),
+        (b"[" * 100_000, "is damaged"),
+        (b'{"format": 2, "questions": {}}', "was written by a newer version"),
+    ],
+)
 def test_a_damaged_or_newer_file_is_set_aside(demo, said, file, content, why):
     file.write_bytes(content)
     older = file.with_name("progress.json.damaged-1")
@@ -535,10 +672,14 @@ def test_progress_table_and_what_to_review(demo, said, file, monkeypatch):
         said(study.answer, name, value)
     assert said(study.progress) == [
         "notebook  right  tried  of  attempts        last",
-        "90 Demo       2      4   8         4  2026-11-13", "",
+        "90 Demo       2      4   8         4  2026-11-13",
+        "",
         "Review next:",
-        "  90/multiple  not yet, last tried 2026-11-11", "  90/output-choice  not yet, last tried 2026-11-13",
-        "  90/single  right, last tried 2026-11-10", "  90/numeric  right, last tried 2026-11-12"]
+        "  90/multiple  not yet, last tried 2026-11-11",
+        "  90/output-choice  not yet, last tried 2026-11-13",
+        "  90/single  right, last tried 2026-11-10",
+        "  90/numeric  right, last tried 2026-11-12",
+    ]
     static = views.quiz_bundle(DEMO["90/single"])
     assert static == views.quiz_bundle(DEMO["90/single"]) and "2026" not in str(static)
 

@@ -55,6 +55,11 @@ def parts(model):
     return list(_keras_parts(model, "", set()))
 
 
+def children(layer):
+    """The layers right inside a Keras layer or model."""
+    return getattr(layer, "_layers", None) or getattr(layer, "layers", [])
+
+
 def same(one, other):
     """Whether two arrays hold the same bits (a NaN equals itself)."""
     return one.shape == other.shape and np.ascontiguousarray(one).tobytes() == np.ascontiguousarray(other).tobytes()
@@ -83,7 +88,7 @@ def _keras_weights(model):
     trained = {id(variable) for variable in model.trainable_weights}
     seen = set()
     for path, layer in _keras_parts(model, "", set()):
-        inside = {id(variable) for child in _keras_children(layer) for variable in child.weights}
+        inside = {id(variable) for child in children(layer) for variable in child.weights}
         for variable in layer.weights:
             if id(variable) in seen or id(variable) in inside:
                 continue
@@ -105,14 +110,10 @@ def _is_keras_statistic(layer, variable):
     return any(variable is v for v in own)
 
 
-def _keras_children(layer):
-    return getattr(layer, "_layers", None) or getattr(layer, "layers", [])
-
-
 def _keras_parts(layer, path, seen):
     if id(layer) in seen:
         return
     seen.add(id(layer))
     yield path, layer
-    for child in _keras_children(layer):
+    for child in children(layer):
         yield from _keras_parts(child, f"{path}.{child.name}" if path else child.name, seen)

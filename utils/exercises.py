@@ -18,12 +18,14 @@ def exercise(name):
 
     name: the id, such as "01/ex1". Returns the function unchanged. Raises ValueError if the id has a check already.
     """
+
     def register(function):
         known = CHECKS.get(name)
         if known is not None and (known.__module__, known.__qualname__) != (function.__module__, function.__qualname__):
             raise ValueError(f"utils/exercises.py: {name} has two checks: {known.__name__} and {function.__name__}")
         CHECKS[name] = function  # the same function again: the module was reloaded
         return function
+
     return register
 
 
@@ -109,3 +111,84 @@ def statistics_rest_after_unfreezing(finetune):
     if statistics:
         return "nested" if all(name.startswith("block.") for name in statistics) else "statistics"
     return None
+
+
+@exercise("02/ex1")
+def fine_tune_in_two_fits(fine_tune):
+    from utils import keras_lab  # noqa: F401  (before keras: it keeps TensorFlow from logging)
+
+    import keras  # isort: skip
+
+    fits = []
+
+    class Recording(keras.Model):
+        def fit(self, *args, **kwargs):
+            before = snapshot(self)
+            super().fit(*args, **kwargs)
+            parts = {name.split(".")[0] for name in moved(before, self)}
+            fits.append((parts, type(self.optimizer), float(self.optimizer.learning_rate), self.loss))
+
+    inputs = keras.Input((4,))
+    base = keras.Sequential([inputs, *(keras.layers.Dense(4, "tanh") for _ in range(2))], name="base")
+    model = Recording(inputs, keras.layers.Dense(4, name="head")(base(inputs)))
+    x, y = np.random.default_rng(0).standard_normal((2, 16, 4)).astype("float32")
+    try:
+        fine_tune(model, x, y)
+    except ValueError as error:
+        if "Unknown variable" in str(error):
+            return "same-optimizer"
+        raise
+    if len(fits) < 2:
+        return "one-fit"
+    (first, kind, rate, loss), (last, last_kind, last_rate, last_loss) = fits[0], fits[-1]
+    if "base" in first:
+        return "not-frozen-first"
+    if "base" not in last:
+        return "not-compiled" if base.trainable_weights else "flag-did-nothing"
+    if "head" not in last:
+        return "head-still"
+    if last_kind is not kind:
+        return "other-optimizer"
+    if last_loss != loss:
+        return "loss"
+    return None if last_rate < 0.5 * rate else "rate-kept"
+
+
+@exercise("02/ex2")
+def fine_tune_in_two_trainings(fine_tune):
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    model, trainings = nn.Sequential(), []
+    model.add_module("base", nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh()))
+    model.add_module("head", nn.Linear(4, 4))
+    x, y = torch.randn(2, 16, 4)
+
+    def train(optimizer):
+        before = snapshot(model)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (model(x) - y).square().mean().backward()
+            optimizer.step()
+        base = {id(parameter) for parameter in model.base.parameters()}
+        rates = [group["lr"] for group in optimizer.param_groups if base & set(map(id, group["params"]))]
+        highest = max(group["lr"] for group in optimizer.param_groups)
+        trainings.append(({name.split(".")[0] for name in moved(before, model)}, max(rates, default=0), highest))
+
+    try:
+        fine_tune(model, train)
+    except ValueError as error:
+        if "more than one parameter group" in str(error):
+            return "twice"
+        raise
+    if len(trainings) < 2:
+        return "one-training"
+    (first, _, rate), (last, base_rate, _) = trainings[0], trainings[-1]
+    if "base" in first:
+        return "not-frozen-first"
+    if "base" not in last:
+        return "not-in-optimizer" if model.base[0].weight.requires_grad else "flag-did-nothing"
+    if "head" not in last:
+        return "head-left-out"
+    return None if base_rate < 0.5 * rate else "rate-kept"

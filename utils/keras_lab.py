@@ -141,4 +141,3 @@ def _variables(model):
     head = model.get_layer("head")
     yield "head.kernel", head.kernel
     yield "head.bias", head.bias
-

@@ -31,12 +31,14 @@ _last_words = {}  # free-recall id: the text explained last, so that hints are a
 
 def _plainly(function):
     """For learners: what they can mend is told in one sentence, not in a traceback."""
+
     @functools.wraps(function)
     def plain(*args, **kwargs):
         try:
             return function(*args, **kwargs)
         except StudyError as error:
             print(error)
+
     return plain
 
 
@@ -73,8 +75,10 @@ def _since(question):
 
 def _show(question, bundle):
     def widget():
-        return views.live(question, functools.partial(_submit, question), functools.partial(_next_hint, question),
-                          _since(question))
+        return views.live(
+            question, functools.partial(_submit, question), functools.partial(_next_hint, question), _since(question)
+        )
+
     views.show(bundle, widget)
 
 
@@ -170,8 +174,9 @@ def _next_hint(question):
     elif question["section"] == "exercises":
         end = "The solution is folded below the exercise."
     elif "options" in question:
-        end = "The answer: " + "; ".join(f"{key}) {option['text']}" for key, option in question["options"].items()
-                                         if option.get("right"))
+        end = "The answer: " + "; ".join(
+            f"{key}) {option['text']}" for key, option in question["options"].items() if option.get("right")
+        )
     else:
         end = f"The answer: {question['answer']}"
     given = _hints_given[name] = _hints_given.get(name, 0) + 1
@@ -199,8 +204,16 @@ def progress():
         ids = [id for id, question in content["questions"].items() if question["section"] != "cards"]
         tried = [entries[id] for id in ids if id in entries]
         known += [id for id in ids if id in entries]
-        rows.append((f"{path.name[:2]} {content['title']}", sum(e["last_right"] for e in tried), len(tried), len(ids),
-                     sum(e["attempts"] for e in tried), max((e["last"] for e in tried), default="")[:10] or "–"))
+        rows.append(
+            (
+                f"{path.name[:2]} {content['title']}",
+                sum(e["last_right"] for e in tried),
+                len(tried),
+                len(ids),
+                sum(e["attempts"] for e in tried),
+                max((e["last"] for e in tried), default="")[:10] or "–",
+            )
+        )
     widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         name, *numbers = (str(cell) for cell in row)

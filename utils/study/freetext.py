@@ -16,59 +16,82 @@ NO_SENTENCE = "Write at least one whole sentence of your own; keywords do not co
 COPIED = "That is copied from the question or its hints: say it in your own words."
 
 # What learners write for the same thing, made one. Applied in this order to small letters.
-_REWRITE = [(re.compile(pattern), by) for pattern, by in (
-    (r"[`\"*“”«»]", " "),
-    (r"[’‘´]", "'"),
-    (r"\s*[–—]\s*|\s+-+\s+", ", "),
-    (r"\b(wo|ca)n'?t\b|\bcannot\b", " can not "),
-    (r"n't\b", " not"),
-    (r"\b(do|does|did|is|are|was|were|has|have|would|should|could)nt\b", r"\1 not"),
-    (r"\b(it|that|there|what|he|she)'s\b", r"\1 is"),
-    (r"'re\b", " are"),
-    (r"'ll\b", " will"),
-    (r"[ \t]+", " "),
-    # words of negation that deny nothing
-    (r"\bno matter\b", "regardless"),
-    (r"\bnot (only|just|merely|simply)\b", "also"),
-    (r"\bnothing (but|other than|else than)\b", "only"),
-    (r"\b(all|everything|nothing|anything) but\b", r"\1 except"),
-    (r"\bno doubt\b|\bwithout (a |any )?doubt\b", "surely"),
-    (r"\bwhether or not\b", "whether"),
-    (r"\b(do not|never) forget\b", "remember"),
-    # "it is false that ...", "... is a myth": denies the whole clause
-    (r"\bnot (at all )?(false|wrong|untrue|incorrect|a (myth|misconception|mistake|lie))\b", "true"),
-    (r"\bnot (at all |really )?(true|right|correct|so|the case)\b", "NOTTRUE"),
-    (r"\b(is|are|was|be) (just |simply |plain |completely |quite )?(an? |the )?(common |big |old )?"
-     r"(false|wrong|untrue|incorrect|myth|misconception|mistake|mistaken|nonsense|lie)\b", r"\1 NOTTRUE"),
-    (r"\b(false|wrong|untrue|incorrect|myth|misconception|mistake)(?=:| (that|to (say|think|claim|believe|assume))\b)",
-     "NOTTRUE"),
-)]
-_CUT = re.compile(r"[.!?]+(?=\s|$)|[;:\n]+|"
-                  r",?\s*\b(?:but|while|whilst|whereas|although|even though|though|however|yet)\b,?")
+_REWRITE = [
+    (re.compile(pattern), by)
+    for pattern, by in (
+        (r"[`\"*“”«»]", " "),
+        (r"[’‘´]", "'"),
+        (r"\s*[–—]\s*|\s+-+\s+", ", "),
+        (r"\b(wo|ca)n'?t\b|\bcannot\b", " can not "),
+        (r"n't\b", " not"),
+        (r"\b(do|does|did|is|are|was|were|has|have|would|should|could)nt\b", r"\1 not"),
+        (r"\b(it|that|there|what|he|she)'s\b", r"\1 is"),
+        (r"'re\b", " are"),
+        (r"'ll\b", " will"),
+        (r"[ \t]+", " "),
+        # words of negation that deny nothing
+        (r"\bno matter\b", "regardless"),
+        (r"\bnot (only|just|merely|simply)\b", "also"),
+        (r"\bnothing (but|other than|else than)\b", "only"),
+        (r"\b(all|everything|nothing|anything) but\b", r"\1 except"),
+        (r"\bno doubt\b|\bwithout (a |any )?doubt\b", "surely"),
+        (r"\bwhether or not\b", "whether"),
+        (r"\b(do not|never) forget\b", "remember"),
+        # "it is false that ...", "... is a myth": denies the whole clause
+        (r"\bnot (at all )?(false|wrong|untrue|incorrect|a (myth|misconception|mistake|lie))\b", "true"),
+        (r"\bnot (at all |really )?(true|right|correct|so|the case)\b", "NOTTRUE"),
+        (
+            r"\b(is|are|was|be) (just |simply |plain |completely |quite )?(an? |the )?(common |big |old )?"
+            r"(false|wrong|untrue|incorrect|myth|misconception|mistake|mistaken|nonsense|lie)\b",
+            r"\1 NOTTRUE",
+        ),
+        (
+            r"\b(false|wrong|untrue|incorrect|myth|misconception|mistake)(?=:| (that|to (say|think|claim|believe|assume))\b)",
+            "NOTTRUE",
+        ),
+    )
+]
+_CUT = re.compile(
+    r"[.!?]+(?=\s|$)|[;:\n]+|"
+    r",?\s*\b(?:but|while|whilst|whereas|although|even though|though|however|yet)\b,?"
+)
 _BOUNDARY = re.compile(r"[,()]|\b(?:and|nor|because|since|as|so|then|when|if|once|where|who|which)\b")
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nobody|nothing|nowhere|neither|nor|without|unable|impossible|rather than|instead of|"
     r"stop(?:s|ped|ping)?|ceas(?:e|es|ed|ing)|fail(?:s|ed|ing)?|prevent(?:s|ed|ing)?|avoid(?:s|ed|ing)?|"
-    r"refus(?:e|es|ed|ing)|lack(?:s|ed|ing)?|(?:keep|keeps|kept|keeping)(?= (?:\w+ ){1,6}from\b))\b")
+    r"refus(?:e|es|ed|ing)|lack(?:s|ed|ing)?|(?:keep|keeps|kept|keeping)(?= (?:\w+ ){1,6}from\b))\b"
+)
 _HEDGE = re.compile(
     r"\b(?:hardly|barely|rarely|seldom|scarcely|almost|nearly|roughly|partly|"
-    r"not (?:\w+ )?(?:always|often|necessarily|usually|fully|completely|entirely|quite|really))\b")
+    r"not (?:\w+ )?(?:always|often|necessarily|usually|fully|completely|entirely|quite|really))\b"
+)
 _DEGREE = re.compile(  # after a denied verb: "do not change much" says that they change
     r"\w*\W+(?:(?:\w+ )?(?:much|lot|deal|fast|quickly|strongly|greatly|significantly|completely|entirely|often|always)|"
-    r"very|too)\b")
-_UNSURE = re.compile(r"\b(?:not|un)\s*(?:know|sure|certain|tell|remember|clear|say)\b|"
-                     r"\b(?:wonder|guess)\w* if\b|\bwhether\b")
-_PRONOUN = re.compile(r"(?:(?:and|so|because|then|thus|therefore|hence|as|since|also|still)\W+)*"
-                      r"(?:it|its|they|their|them|these|those|this|that|which|such|both|none|all of)\b")
+    r"very|too)\b"
+)
+_UNSURE = re.compile(
+    r"\b(?:not|un)\s*(?:know|sure|certain|tell|remember|clear|say)\b|"
+    r"\b(?:wonder|guess)\w* if\b|\bwhether\b"
+)
+_PRONOUN = re.compile(
+    r"(?:(?:and|so|because|then|thus|therefore|hence|as|since|also|still)\W+)*"
+    r"(?:it|its|they|their|them|these|those|this|that|which|such|both|none|all of)\b"
+)
 _VERDICT = re.compile(r"(?:and )?(?:that|this|it|which|they) (?:is|are|was|were)?\s*NOTTRUE\W*")
-_FUNCTION = frozenset(re.findall(r"\w+", """
+_FUNCTION = frozenset(
+    re.findall(
+        r"\w+",
+        """
     a an the this that these those it its they their them there he she we you i our your my one which who what
     is are was were be been being am do does did has have had having can could will would shall should may might must
     not no never none nothing neither nor of in on at to for from by with without through into onto over under between
     after before during until than as if when while because since so then and or but about against along out up down
     off all any each every some both only still also just too very much more most less many few other same own such
-    even once how why where here again further back however yet whatever regardless NOTTRUE"""))
-_VERBS = re.compile(r"""(?:
+    even once how why where here again further back however yet whatever regardless NOTTRUE""",
+    )
+)
+_VERBS = re.compile(
+    r"""(?:
     is|are|was|were|be|been|am|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must|
     kept|held|got|gave|went|left|made|took|ran|meant|became|lost|forgot|grew|fell|rose|saw|knew|found|told|said|came|learnt|
     goes|passes|reaches|touches|matches|needs|costs|
@@ -79,7 +102,9 @@ _VERBS = re.compile(r"""(?:
     show|say|com|step|spar|help|matter|treat|touch|contribut|improv|hurt|block|cut|free|protect|preserv|retain|lock|fix|
     belong|exist|differ|want|try|tr|multipl|ceas|fail|modif|adjust|influenc|speed|slow|bring|tun|copy|copi|creat|
     recompil|compil|unfreez|cross|produc|accumulat|driv|exclud|includ|expect|hid|assign|misspell|spell)
-    (?:e|es|s|ed|ied|ies|y)?)""", re.X)
+    (?:e|es|s|ed|ied|ies|y)?)""",
+    re.X,
+)
 
 
 @dataclass(frozen=True)
@@ -124,7 +149,7 @@ def _clauses(text):
     text, clauses, start = _normal(text), [], 0
     pieces = []
     for cut in [*_CUT.finditer(text), None]:
-        piece = text[start:cut.start() if cut else len(text)].strip(" ,\t\n")
+        piece = text[start : cut.start() if cut else len(text)].strip(" ,\t\n")
         start = cut.end() if cut else start
         if piece:
             pieces.append("" if cut and "?" in cut.group() else piece)  # a question states nothing
@@ -164,8 +189,9 @@ def _is_copied(clause, given):
 def _has(concept, clauses):
     if any(_matches(pattern, clauses, denied=False) for pattern in concept.get("contradicts", ())):
         return False
-    return (any(_matches(pattern, clauses, denied=False) for pattern in concept.get("says", ()))
-            or any(_matches(pattern, clauses, denied=True) for pattern in concept.get("denies", ())))
+    return any(_matches(pattern, clauses, denied=False) for pattern in concept.get("says", ())) or any(
+        _matches(pattern, clauses, denied=True) for pattern in concept.get("denies", ())
+    )
 
 
 def _matches(pattern, clauses, denied):
@@ -185,9 +211,11 @@ def _polarity(text, match, own_words):
     Counted is the piece of the clause in which the match ends: in "gets no gradient and stays fixed" the "no" does
     not reach "stays".
     """
-    end = match.end() + len(re.match(r"\w*", text[match.end():]).group())
-    start = max((boundary.start() for boundary in _BOUNDARY.finditer(text, 0, end)
-                 if boundary.start() <= match.end() - 1), default=0)
+    end = match.end() + len(re.match(r"\w*", text[match.end() :]).group())
+    start = max(
+        (boundary.start() for boundary in _BOUNDARY.finditer(text, 0, end) if boundary.start() <= match.end() - 1),
+        default=0,
+    )
     start = min(start, match.end())
     piece, tail = text[start:end], text[end:]
     if any(hedge.group()[:4] not in own_words for hedge in _HEDGE.finditer(piece)):
@@ -203,6 +231,7 @@ def _polarity(text, match, own_words):
 @functools.cache
 def _compiled(pattern):
     """The regular expression of a pattern, and the words of negation it spells itself, by four letters."""
+
     def blank(found):
         if found.group().startswith("[") or found.group().endswith("?"):  # [- ] and a blank that may be missing
             return found.group()
@@ -240,22 +269,23 @@ def sample_faults(question):
     for text in question.get("accepted", ()):
         missing = [c["name"] for c, found in zip(concepts, score(question, text).found, strict=True) if not found]
         if missing:
-            faults.append(f"accepted: \"{text}\" does not score: {', '.join(missing)}")
+            faults.append(f'accepted: "{text}" does not score: {", ".join(missing)}')
     for text in question.get("rejected", ()):
         wrongly = [c["name"] for c, found in zip(concepts, score(question, text).found, strict=True) if found]
         if wrongly:
-            faults.append(f"rejected: \"{text}\" scores: {', '.join(wrongly)}")
+            faults.append(f'rejected: "{text}" scores: {", ".join(wrongly)}')
     for number, concept in enumerate(concepts):
         for field, wanted in (("accepted", True), ("rejected", False)):
             for text in concept[field]:
                 result = score(question, text)
                 if result.found[number] != wanted:
                     why = f" ({result.refused})" if result.refused else ""
-                    faults.append(f"concepts.{number + 1}.{field}: \"{text}\" "
-                                  f"{'does not score' if wanted else 'scores'}{why}")
+                    faults.append(
+                        f'concepts.{number + 1}.{field}: "{text}" {"does not score" if wanted else "scores"}{why}'
+                    )
     for source in (question["prompt"], *(concept["hint"] for concept in concepts)):
         clauses = [clause for clause in _clauses(source) if _is_sentence(clause[0])]
         for number, concept in enumerate(concepts, 1):
             if _has(concept, clauses):
-                faults.append(f"concepts.{number}.hint: \"{source}\" gives this concept away")
+                faults.append(f'concepts.{number}.hint: "{source}" gives this concept away')
     return faults

@@ -96,8 +96,10 @@ class Progress:
             return []
         self._told.add(path)
         why = error.strerror or type(error).__name__
-        return [f"Your progress is not saved, because {path} cannot be used ({why}). "
-                "Set FREEZING_PROGRESS to a file that you may write."]
+        return [
+            f"Your progress is not saved, because {path} cannot be used ({why}). "
+            "Set FREEZING_PROGRESS to a file that you may write."
+        ]
 
 
 class _Unusable(Exception):
@@ -123,9 +125,15 @@ def _read(path):
 def _is_entry(name, entry):
     def is_time(value):
         return isinstance(value, str) and bool(datetime.datetime.fromisoformat(value).tzinfo)
-    return (isinstance(entry["attempts"], int) and entry["attempts"] > 0 and isinstance(entry["last_right"], bool)
-            and is_time(entry["last"]) and (entry["right"] is None or is_time(entry["right"]))
-            and re.fullmatch(r"\d+ of \d+", entry.get("best", "0 of 0")) is not None)
+
+    return (
+        isinstance(entry["attempts"], int)
+        and entry["attempts"] > 0
+        and isinstance(entry["last_right"], bool)
+        and is_time(entry["last"])
+        and (entry["right"] is None or is_time(entry["right"]))
+        and re.fullmatch(r"\d+ of \d+", entry.get("best", "0 of 0")) is not None
+    )
 
 
 def _add(entries, answers):
@@ -133,8 +141,13 @@ def _add(entries, answers):
     entries = dict(entries)
     for question, right, time_, best in answers:
         old = entries.get(question, {"attempts": 0, "right": None})
-        new = {**old, "attempts": old["attempts"] + 1, "last": time_, "last_right": right,
-               "right": old["right"] or (time_ if right else None)}
+        new = {
+            **old,
+            "attempts": old["attempts"] + 1,
+            "last": time_,
+            "last_right": right,
+            "right": old["right"] or (time_ if right else None),
+        }
         if best is not None:
             was = int(old.get("best", "0").split()[0])
             new["best"] = f"{max(best[0], was)} of {best[1]}"

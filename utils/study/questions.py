@@ -37,24 +37,24 @@ def find(question, sections=SECTIONS):
     id, QuestionFileError for a file with mistakes.
     """
     if not isinstance(question, str):
-        raise StudyError(f"The id of a question is a text such as \"01/ex1\", not {a_type(question)}.")
+        raise StudyError(f'The id of a question is a text such as "01/ex1", not {a_type(question)}.')
     path = _file_of(question[:2])
     known = load(path)["questions"] if path else {}
     found = known.get(question)
     if found is None:
         near = difflib.get_close_matches(question, known, n=1)
-        meant = f" Did you mean \"{near[0]}\"?" if near else ""
+        meant = f' Did you mean "{near[0]}"?' if near else ""
         raise StudyError(f"There is no question {shown(question)}.{meant}")
     if found["section"] not in sections:
-        raise StudyError(f"\"{question}\" is {_USE[found['section']]}")
+        raise StudyError(f'"{question}" is {_USE[found["section"]]}')
     return found
 
 
 _USE = {
-    "cards": "a card: show it with cards([\"id\"]).",
-    "quiz": "a quiz question: show it with quiz(\"id\"), answer it with answer(\"id\", ...).",
-    "recall": "a question for your own words: answer it with explain(\"id\", \"...\").",
-    "exercises": "an exercise: check your result with check(\"id\", result).",
+    "cards": 'a card: show it with cards(["id"]).',
+    "quiz": 'a quiz question: show it with quiz("id"), answer it with answer("id", ...).',
+    "recall": 'a question for your own words: answer it with explain("id", "...").',
+    "exercises": 'an exercise: check your result with check("id", result).',
 }
 
 
@@ -214,6 +214,7 @@ class _Reader:
         def check(field, value):
             if value not in allowed:
                 self.problem(field, f"must be one of {', '.join(allowed)}, not {shown(value)}")
+
         return check
 
     def id(self, entry, known):
@@ -229,8 +230,9 @@ class _Reader:
     # the four sections
 
     def cards(self, entry):
-        self.fields(entry, {"id": self.anything, "level": self.one_of(*LEVELS), "front": self.text, "back": self.text},
-                    {})
+        self.fields(
+            entry, {"id": self.anything, "level": self.one_of(*LEVELS), "front": self.text, "back": self.text}, {}
+        )
 
     def quiz(self, entry):
         required = {"id": self.anything, "kind": self.one_of(*KINDS), "prompt": self.text}
@@ -267,21 +269,32 @@ class _Reader:
         self.fields(entry, required, {**optional, "mistakes": self.list})
         for number, mistake in enumerate(entry["mistakes"] if isinstance(entry.get("mistakes"), list) else [], 1):
             prefix, before = f"mistakes.{number}.", len(self.problems)
-            self.fields(mistake, {"value": value, "feedback": self.text},
-                        {"tolerance": self.tolerance} if numbers else {}, prefix)
+            self.fields(
+                mistake,
+                {"value": value, "feedback": self.text},
+                {"tolerance": self.tolerance} if numbers else {},
+                prefix,
+            )
             if len(self.problems) == before and not self.problems and matches(entry, mistake["value"]):
                 self.problem(prefix + "value", "is counted as right")
 
     def recall(self, entry):
-        self.fields(entry, {"id": self.anything, "prompt": self.text, "concepts": self.list},
-                    {"accepted": self.texts, "rejected": self.texts, "explanation": self.text})
+        self.fields(
+            entry,
+            {"id": self.anything, "prompt": self.text, "concepts": self.list},
+            {"accepted": self.texts, "rejected": self.texts, "explanation": self.text},
+        )
         concepts = entry["concepts"] if isinstance(entry.get("concepts"), list) else []
         if not 4 <= len(concepts) <= 6:
             self.problem("concepts", f"must be 4 to 6, not {len(concepts)}")
         for number, concept in enumerate(concepts, 1):
             prefix = f"concepts.{number}."
-            self.fields(concept, {"name": self.text, "hint": self.text, "accepted": self.texts, "rejected": self.texts},
-                        {"says": self.patterns, "denies": self.patterns, "contradicts": self.patterns}, prefix)
+            self.fields(
+                concept,
+                {"name": self.text, "hint": self.text, "accepted": self.texts, "rejected": self.texts},
+                {"says": self.patterns, "denies": self.patterns, "contradicts": self.patterns},
+                prefix,
+            )
             if isinstance(concept, dict):
                 if not concept.get("says") and not concept.get("denies"):
                     self.problem(prefix + "says", "is missing (or denies)")
@@ -301,8 +314,17 @@ class _Reader:
                 self.problem(field, f"{shown(pattern)} {fault}")
 
     def exercises(self, entry):
-        self.fields(entry, {"id": self.anything, "prompt": self.text, "expects": self.text, "mistakes": self.anything,
-                            "wrong": self.list}, {"hints": self.texts, "explanation": self.text})
+        self.fields(
+            entry,
+            {
+                "id": self.anything,
+                "prompt": self.text,
+                "expects": self.text,
+                "mistakes": self.anything,
+                "wrong": self.list,
+            },
+            {"hints": self.texts, "explanation": self.text},
+        )
         mistakes = entry.get("mistakes", {})
         if not isinstance(mistakes, dict) or not mistakes and "mistakes" in entry:
             self.problem("mistakes", "must be a mapping of key: hint")
@@ -311,8 +333,9 @@ class _Reader:
             self.text(f"mistakes.{key}", hint)
         wrong = entry["wrong"] if isinstance(entry.get("wrong"), list) else []
         for number, sample in enumerate(wrong, 1):
-            self.fields(sample, {"mistake": self.one_of(*map(str, mistakes)), "code": self.text}, {},
-                        f"wrong.{number}.")
+            self.fields(
+                sample, {"mistake": self.one_of(*map(str, mistakes)), "code": self.text}, {}, f"wrong.{number}."
+            )
         shown = {sample.get("mistake") for sample in wrong if isinstance(sample, dict)}
         for key in mistakes:
             if key not in shown:
@@ -353,7 +376,7 @@ def validate(path):
 def shown(value):
     """A value as a message may show it: short, and without the address in the repr of an object."""
     if isinstance(value, (str, int, float, bool, type(None))):
-        return one_line(f"\"{value}\"" if isinstance(value, str) else repr(value), 60)
+        return one_line(f'"{value}"' if isinstance(value, str) else repr(value), 60)
     return a_type(value)
 
 
@@ -365,6 +388,13 @@ def one_line(text, limit):
 
 def a_type(value):
     """What a value is, in a learner's words, such as "a number" or "a DataFrame"."""
-    names = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list",
-             dict: "a mapping", type(None): "nothing"}
+    names = {
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+        dict: "a mapping",
+        type(None): "nothing",
+    }
     return names.get(type(value), f"a {type(value).__name__}")

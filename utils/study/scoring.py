@@ -40,7 +40,7 @@ def score(question, *values):
 def _choice(question, values):
     options, several = question["options"], question["kind"] == "multiple"
     keys = [value.strip().rstrip(").").lower() if isinstance(value, str) else value for value in values]
-    call = f"answer(\"{question['id']}\", " + ("\"a\", \"b\")" if several else "\"a\")")
+    call = f'answer("{question["id"]}", ' + ('"a", "b")' if several else '"a")')
     for key, value in zip(keys, values, strict=True):
         if not isinstance(key, str) or key not in options:
             return Score(None, (f"{shown(value)} is none of the choices {', '.join(options)}: write {call}.",))
@@ -62,7 +62,7 @@ def _choice(question, values):
 
 def _typed(question, values):
     is_text = isinstance(question["answer"], str)
-    call = f"answer(\"{question['id']}\", " + ("\"what is printed\")" if is_text else "0.5)")
+    call = f'answer("{question["id"]}", ' + ('"what is printed")' if is_text else "0.5)")
     if len(values) != 1:
         return Score(None, (f"This question takes one answer: write {call}.",))
     value = values[0]
@@ -151,8 +151,7 @@ def score_exercise(question, answer):
     return Score(False, (f"{WRONG} {question['mistakes'][mistake]}",))
 
 
-def _empty():
-    ...
+def _empty(): ...
 
 
 def _empty_with_docstring():
@@ -171,8 +170,11 @@ def is_blank(answer):
         return any(value is ... for value in answer)
     if type(answer) is dict:
         return any(value is ... for value in answer.values())
-    return inspect.isfunction(answer) and answer.__code__.co_code in _EMPTY and not any(
-        constant is not None and not isinstance(constant, str) for constant in answer.__code__.co_consts)
+    return (
+        inspect.isfunction(answer)
+        and answer.__code__.co_code in _EMPTY
+        and not any(constant is not None and not isinstance(constant, str) for constant in answer.__code__.co_consts)
+    )
 
 
 def _raised_in(answer, error):

@@ -56,13 +56,23 @@ def quiz_bundle(question):
     folds = []
     for key, option in question.get("options", {}).items():
         after = explanation if option.get("right") and question["kind"] != "multiple" else []
-        folds.append(_fold(f"{key}) {text_html(option['text'])}",
-                           f"{RIGHT if option.get('right') else WRONG} {text_html(option['feedback'])}", *after))
+        folds.append(
+            _fold(
+                f"{key}) {text_html(option['text'])}",
+                f"{RIGHT if option.get('right') else WRONG} {text_html(option['feedback'])}",
+                *after,
+            )
+        )
     if "answer" in question:
-        typed = [f"{RIGHT} <code>{html.escape(str(question['answer']), quote=False)}</code>"
-                 + (f" ± {question['tolerance']}" if question.get("tolerance") else ""), *explanation]
-        typed += [f"{WRONG} <code>{html.escape(str(m['value']), quote=False)}</code>: {text_html(m['feedback'])}"
-                  for m in question.get("mistakes", ())]
+        typed = [
+            f"{RIGHT} <code>{html.escape(str(question['answer']), quote=False)}</code>"
+            + (f" ± {question['tolerance']}" if question.get("tolerance") else ""),
+            *explanation,
+        ]
+        typed += [
+            f"{WRONG} <code>{html.escape(str(m['value']), quote=False)}</code>: {text_html(m['feedback'])}"
+            for m in question.get("mistakes", ())
+        ]
         folds.append(_fold("Answer", *typed, f"{WRONG} Anything else: {text_html(question['otherwise'])}"))
     elif question["kind"] == "multiple" and explanation:
         folds.append(_fold("Explanation", *explanation))
@@ -75,8 +85,10 @@ def recall_bundle(question):
     names = "".join(f"<li>{text_html(concept['name'])}</li>" for concept in question["concepts"])
     after = f"<p>{text_html(question['explanation'])}</p>" if question.get("explanation") else ""
     folds = _fold("Hints", f"<ul>{hints}</ul>") + _fold("What a full answer says", f"<ul>{names}</ul>{after}")
-    return {"text/html": _static(question, f"<p>Write it down first, then compare.</p>{folds}"),
-            "text/plain": _one_line("In your own words", question)}
+    return {
+        "text/html": _static(question, f"<p>Write it down first, then compare.</p>{folds}"),
+        "text/plain": _one_line("In your own words", question),
+    }
 
 
 def cards_bundle(cards):
@@ -100,6 +112,7 @@ def show(bundle, widget=None):
     if importlib.util.find_spec("IPython"):
         from IPython import get_ipython
         from IPython.display import display
+
         shell = get_ipython()
     if shell is None:
         print(bundle["text/plain"])
@@ -115,7 +128,7 @@ def show(bundle, widget=None):
 def _static(question, body):
     """The static view of a question, with the class by which the live view hides it."""
     run = "<p><small>Run this cell to answer here.</small></p>"
-    return f"<div class=\"{_name(question)}\">{_heading(question)}{body}{run}</div>"
+    return f'<div class="{_name(question)}">{_heading(question)}{body}{run}</div>'
 
 
 def _name(question):
@@ -128,7 +141,7 @@ def _hide(question):
 
 def _status(lines=(), extra=""):
     """The live region: a screen reader speaks what is put into it. It is there, empty, from the beginning."""
-    return f"<div role=\"status\">{'<br>'.join(map(text_html, lines))}{extra}</div>"
+    return f'<div role="status">{"<br>".join(map(text_html, lines))}{extra}</div>'
 
 
 class _View:
@@ -139,6 +152,7 @@ class _View:
 
     def __init__(self, question, submit, hint, since):
         import ipywidgets
+
         self.w, self.question, self.submit, self.hint = ipywidgets, question, submit, hint
         self.attempts = 0
         before = [f"{RIGHT[0]} You answered this correctly on {since[:10]}."] if since else ()
@@ -221,8 +235,12 @@ class _Write(_View):
     """A text area for the learner's own words, and a Check button."""
 
     def view(self):
-        self.input = self.w.Textarea(placeholder="In your own words, in whole sentences", rows=5,
-                                     continuous_update=False, layout=self.w.Layout(width="auto"))
+        self.input = self.w.Textarea(
+            placeholder="In your own words, in whole sentences",
+            rows=5,
+            continuous_update=False,
+            layout=self.w.Layout(width="auto"),
+        )
         return self.box(self.input, self.button("Check my words", lambda _: self.tell(self.input.value)))
 
 
