@@ -9,6 +9,7 @@ import pytest
 from utils import exercises
 from utils.study import questions, scoring
 
+ODD = ["text", [], {}, object(), float("nan"), 10**400, lambda: 1, int]
 FOLDER = Path(__file__).parent.parent / "notebooks"
 CASES = [
     pytest.param(path.stem, question, wrong, id=f"{question['id']}-{wrong['mistake']}-{i}")
@@ -53,7 +54,7 @@ def test_every_mistake_has_a_stored_wrong_answer():
                 assert {wrong["mistake"] for wrong in question["wrong"]} == set(question["mistakes"]), question["id"]
 
 
-@pytest.mark.parametrize("value", ["text", [], {}, object(), float("nan"), 10**400, lambda: 1, int])
+@pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
 @pytest.mark.parametrize("name", sorted(exercises.CHECKS))
 def test_an_answer_of_any_type_gets_a_sentence(name, value):
     score = scoring.score_exercise(questions.find(name, ("exercises",)), value)

@@ -589,7 +589,7 @@ def test_progress_counts_and_keeps_the_first_right_date(file):
         (b'{"format": 1, "questions": []}', "is damaged"),
         (b'{"format": 1, "questions": {"90/single": {"attempts": "many"}}}', "is damaged"),
         (
-            b'{"format": 1, "questions": {"90/single": {"attempts": 1, "right": null, "last": "today", "last_right": false}}}',
+            b'{"format": 1, "questions": {"90/x": {"attempts": 1, "right": null, "last": "now", "last_right": 1}}}',
             "is damaged",
         ),
         (b"[" * 100_000, "is damaged"),

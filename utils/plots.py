@@ -158,5 +158,156 @@ def paired(panels, interval, ylabel):
     plt.show()
 
 
+def schedules(recipes, parts):
+    """Which part trains in which phase, a panel a recipe: time from left to right, the first block at the bottom.
+
+    recipes: label -> list of phases, each a dict part -> learning rate; what it does not name is frozen. parts: names.
+    """
+    columns = 4
+    figure, axes = plt.subplots(-(-len(recipes) // columns), columns, figsize=(9.4, 4.2), sharey=True)
+    for axis, (label, phases) in zip(axes.flat, recipes.items(), strict=True):
+        for i, rates in enumerate(phases):
+            left, width = i / len(phases), 1 / len(phases)
+            for y, part in enumerate(parts):
+                axis.barh(y, width, left=left, height=1, align="center", **(TRAINABLE if part in rates else FROZEN))
+                if part in rates and len(phases) < 3:
+                    axis.text(left + width / 2, y, f"{rates[part]:g}", ha="center", va="center", fontsize="small")
+        axis.set(title=label, xlim=(0, 1), ylim=(-0.5, len(parts) - 0.5))
+        axis.set_yticks(range(len(parts)), parts)
+        axis.set_xticks([(i + 0.5) / len(phases) for i in range(len(phases))], range(1, len(phases) + 1))
+        axis.tick_params(length=0)
+    for axis in axes[-1]:
+        axis.set_xlabel("phase")
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
+    plt.show()
+
+
+def dots(panels, interval, xlabel, xlim=(0, 1)):
+    """A row a recipe, a panel a case: the mean as a large mark, the interval as a bar, each seed as a small point.
+
+    panels: title -> label -> values, one a seed. interval: gives (mean, half width) of the values.
+    """
+    labels = list(next(iter(panels.values())))
+    size = (1.4 + 2.35 * len(panels), 0.9 + 0.3 * len(labels))
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        for y, values in enumerate(rows.values()):
+            mean, half = interval(values)
+            axis.plot(values, np.full(len(values), y + 0.24), ".", color="grey", markersize=4)
+            axis.errorbar(mean, y, xerr=half, color="black", marker="o", markersize=5, capsize=2)
+        axis.set(title=title, xlim=xlim, xlabel=xlabel)
+        axis.grid(axis="x", color="0.88")
+        axis.set_axisbelow(True)
+    axes[0, 0].set_yticks(range(len(labels)), labels)
+    axes[0, 0].invert_yaxis()
+    plt.show()
+
+
+def rates(grid, curves, interval, ylabel):
+    """Accuracy over the learning rate. grid: the rates. curves: label -> values (rates, seeds); the best is filled."""
+    figure, axis = plt.subplots(figsize=(6.2, 3.6))
+    for i, (label, values) in enumerate(curves.items()):
+        means, halves = np.transpose([interval(row) for row in values])
+        at = np.array(grid) * 1.1 ** (i - 1)  # side by side, not one over the other
+        style = {"color": "black", "linestyle": ("-", "--", ":")[i], "marker": "osD"[i], "capsize": 2}
+        axis.errorbar(at, means, yerr=halves, markerfacecolor="white", label=label, **style)
+        best = int(np.argmax(means))
+        axis.plot(at[best], means[best], marker="osD"[i], color="black", markersize=9)
+    axis.set(xscale="log", xlabel="learning rate (Adam)", ylabel=ylabel, ylim=(0, 1))
+    axis.set_xticks(grid, [f"{rate:g}" for rate in grid])
+    axis.minorticks_off()
+    axis.legend(loc="lower left", fontsize="small")
+    plt.show()
+
+
+def forgetting(x, panels, xlabel, ylabel):
+    """Each run as a mark: how far it moved against what it kept. x: label -> values, one a seed.
+
+    panels: title -> label -> values in the same order as those of x.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 3.4), sharey=True, squeeze=False)
+    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        for (label, values), marker in zip(rows.items(), "osD^vP*X", strict=False):
+            axis.plot(x[label], values, marker, color="black", markerfacecolor="none", label=label)
+        axis.set(title=title, xlabel=xlabel, ylim=(0, 1))
+        axis.grid(color="0.9")
+    axes[0, 0].set_ylabel(ylabel)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
+    plt.show()
+
+
+def depth_maps(rows, trainable, best, ylabel="examples a class"):
+    """Maps of means over seeds: frozen blocks to the right, examples a class upwards. The best depth wears a frame.
+
+    rows: title -> {(examples a class, frozen blocks): values over seeds}, the same cells in all. trainable: how many
+    parameters train at each depth, written above. best: title -> {examples a class: frozen blocks}.
+    """
+    figure, axes = plt.subplots(1, len(rows), figsize=(0.4 + 3.5 * len(rows), 2.9), sharey=True, squeeze=False)
+    for axis, (title, cells) in zip(axes[0], rows.items(), strict=True):
+        sizes, depths = (list(dict.fromkeys(key[i] for key in cells)) for i in (0, 1))
+        means = np.array([[np.mean(cells[size, depth]) for depth in depths] for size in sizes])
+        low, high = means.min(), means.max()
+        axis.imshow(means, cmap="Greys", origin="lower", aspect="auto", vmin=low, vmax=high + 0.5 * (high - low))
+        for (y, x), mean in np.ndenumerate(means):
+            ink = "white" if mean > low + 0.8 * (high - low) else "black"
+            marked = best[title].get(sizes[y]) == depths[x]
+            weight = "bold" if marked else "normal"
+            axis.text(x, y, f"{mean:.2f}".lstrip("0"), ha="center", va="center", color=ink, weight=weight)
+            if marked:
+                frame = {"fill": False, "edgecolor": "black", "linewidth": 2.5}
+                axis.add_patch(plt.Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, **frame))
+        axis.set(title=title, xlabel="frozen blocks")
+        axis.set_xticks(range(len(depths)), depths)
+        axis.set_yticks(range(len(sizes)), sizes)
+        axis.tick_params(length=0)
+        top = axis.secondary_xaxis("top")
+        top.set_xticks(range(len(depths)), [f"{trainable[depth] / 1000:.3g}k" for depth in depths])
+        top.tick_params(length=0, labelsize="small")
+        top.set_xlabel("trainable parameters", fontsize="small")
+        axis.spines[:].set_visible(False)
+        top.spines[:].set_visible(False)
+    axes[0, 0].set_ylabel(ylabel)
+    plt.show()
+
+
+def curves(panels, interval, xlabel, ylabel):
+    """Means with their intervals at places in order. panels: title -> label -> {place: values over seeds}.
+
+    The first label has full marks and a full line, the others are hollow and broken.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(1 + 2.9 * len(panels), 3.1), sharey=True, squeeze=False)
+    looks = (("o-", "black"), ("s--", "white"), ("D:", "white"), ("^-.", "white"))
+    for axis, (title, lines) in zip(axes[0], panels.items(), strict=True):
+        for i, (label, points) in enumerate(lines.items()):
+            means, halves = np.array([interval(values) for values in points.values()]).T
+            at = np.arange(len(points)) + 0.06 * (i - (len(lines) - 1) / 2)  # side by side, not one over the other
+            line, face = looks[i % 4]
+            axis.errorbar(at, means, halves, fmt=line, color="black", markerfacecolor=face, capsize=2, label=label)
+        axis.set_xticks(range(len(points)), list(points))
+        axis.set(title=title, xlabel=xlabel, ylim=(0, 1.02))
+        axis.grid(axis="y", color="0.9")
+    axes[0, 0].set_ylabel(ylabel)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    plt.show()
+
+
+def tuned_parts(results, baseline, interval, xlabel):
+    """Accuracy when one part of the network is tuned, and a broken line for none.
+
+    results: panel -> part -> values over seeds. baseline: panel -> value.
+    """
+    figure, axes = plt.subplots(1, len(results), figsize=(1.2 + 3.2 * len(results), 2.9), sharey=True, squeeze=False)
+    for axis, (title, parts) in zip(axes[0], results.items(), strict=True):
+        for y, values in enumerate(parts.values()):
+            mean, half = interval(values)
+            axis.barh(y, mean, xerr=half, height=0.7, capsize=3, **TRAINABLE)
+            axis.text(0.02, y, f"{mean:.2f}".lstrip("0"), va="center")
+        axis.axvline(baseline[title], color="black", linestyle="--", linewidth=1)
+        axis.set_yticks(range(len(parts)), list(parts))
+        axis.set(title=title, xlabel=xlabel, xlim=(0, 1))
+    axes[0, 0].invert_yaxis()
+    plt.show()
+
+
 def _legend():
     return [Patch(label="frozen", **FROZEN), Patch(label="trainable", **TRAINABLE)]

@@ -46,7 +46,8 @@ _REWRITE = [
             r"\1 NOTTRUE",
         ),
         (
-            r"\b(false|wrong|untrue|incorrect|myth|misconception|mistake)(?=:| (that|to (say|think|claim|believe|assume))\b)",
+            r"\b(false|wrong|untrue|incorrect|myth|misconception|mistake)"
+            r"(?=:| (that|to (say|think|claim|believe|assume))\b)",
             "NOTTRUE",
         ),
     )

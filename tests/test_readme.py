@@ -1,0 +1,62 @@
+"""The README says what is so: its rows are asserted in notebooks, its links lead somewhere, its map is whole."""
+
+import re
+from pathlib import Path
+
+import guards
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PATHS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+ROWS = re.findall(r"^\| (C\d\d) \|.*\|$", README, re.MULTILINE)
+
+
+def asserted(stem):
+    """The rows whose claims a notebook printed."""
+    nb = nbformat.read(PATHS[stem], as_version=4)
+    shown = "\n".join(guards.outputs_text(cell) for cell in guards.code(nb))
+    return set(re.findall(r"^✔ \[(C\d\d)\]", shown, re.MULTILINE))
+
+
+def test_the_table_has_rows():
+    assert len(ROWS) >= 10 and len(ROWS) == len(set(ROWS))
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_is_asserted_in_the_notebook_that_it_names(row):
+    line = re.search(rf"^\| {row} \|.*$", README, re.MULTILINE).group()
+    named = re.findall(r"\(notebooks/(\w+)\.ipynb\)", line)
+    assert named, f"{row} names no notebook"
+    for stem in named:
+        assert row in asserted(stem), f"no claim of {stem} asserts {row}"
+
+
+def test_every_row_that_a_notebook_asserts_stands_in_the_table():
+    assert set.union(*(asserted(stem) for stem in PATHS)) <= set(ROWS)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "data/README.md", "data/questions/README.md"])
+def test_links_within_the_project_lead_somewhere(page):
+    path = ROOT / page
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+        assert (path.parent / link).exists(), link
+
+
+def test_the_map_names_every_notebook():
+    for stem in PATHS:
+        assert f"(notebooks/{stem}.ipynb)" in README, stem
+
+
+def test_the_commands_of_the_readme_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in ("README.md", "CONTRIBUTING.md"):
+        assert (
+            set(
+                re.findall(
+                    r"\bmake (lab|test|run|refresh|clean|bench|editions|html|grade)\b", (ROOT / page).read_text()
+                )
+            )
+            <= targets
+        )
