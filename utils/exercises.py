@@ -192,3 +192,40 @@ def fine_tune_in_two_trainings(fine_tune):
     if "head" not in last:
         return "head-left-out"
     return None if base_rate < 0.5 * rate else "rate-kept"
+
+
+@exercise("05/ex1")
+def deepest_depth_within_noise(choose):
+    common = np.array([0, 0.06, -0.05, 0.03, -0.04])  # the seeds' own luck, the same at every depth
+    little = np.array([0.004, -0.003, 0.005, -0.002, 0.001])  # a difference with an interval around zero
+    top = 0.8 + common
+    cells = {(20, 0): top - 0.1, (20, 1): top - little[::-1], (20, 2): top, (20, 3): top - little}
+    cells |= {(20, 4): top - 0.02 - little / 2}
+    cells |= {(5, frozen): top - 0.1 * (4 - frozen) - little for frozen in range(5)}
+    cells |= {(200, frozen): top - 0.1 * frozen - little for frozen in range(5)}
+    chosen = {size: int(choose(dict(cells), size)) for size in (5, 20, 200)}
+    if chosen == {5: 4, 20: 3, 200: 0}:
+        return None
+    if chosen[5] == chosen[20] == chosen[200]:
+        return "other-sizes"
+    return {1: "freezes-least", 2: "highest-mean", 4: "unpaired"}.get(chosen[20], "other")
+
+
+@exercise("05/ex2")
+def first_two_blocks_rest(model):
+    trains = _trains(model)
+    first, later = {"block1", "block2"}, {"block3", "block4", "head"}
+    if trains & first:
+        return "not-frozen"
+    if later - trains:
+        return "too-many"
+    if anatomy.is_torch(model):
+        asleep = {
+            name: not any(part.training for part in model.base.get_submodule(name).modules()) for name in data.BLOCKS
+        }
+    else:
+        base = model.get_layer("base")
+        asleep = {name: not base.get_layer(name).get_layer("bn").trainable for name in data.BLOCKS}
+    if not asleep["block1"] or not asleep["block2"]:
+        return "statistics"
+    return "all-asleep" if asleep["block3"] or asleep["block4"] else None

@@ -203,18 +203,19 @@ def dots(panels, interval, xlabel, xlim=(0, 1)):
     plt.show()
 
 
-def rates(grid, curves, interval, ylabel):
-    """Accuracy over the learning rate. grid: the rates. curves: label -> values (rates, seeds); the best is filled."""
+def rates(curves, interval, ylabel):
+    """Accuracy over the learning rate. curves: label -> rate -> values, one a seed; the best of a line is filled."""
     figure, axis = plt.subplots(figsize=(6.2, 3.6))
-    for i, (label, values) in enumerate(curves.items()):
-        means, halves = np.transpose([interval(row) for row in values])
-        at = np.array(grid) * 1.1 ** (i - 1)  # side by side, not one over the other
+    for i, (label, points) in enumerate(curves.items()):
+        means, halves = np.transpose([interval(values) for values in points.values()])
+        at = np.array(list(points)) * 1.1 ** (i - 1)  # side by side, not one over the other
         style = {"color": "black", "linestyle": ("-", "--", ":")[i], "marker": "osD"[i], "capsize": 2}
         axis.errorbar(at, means, yerr=halves, markerfacecolor="white", label=label, **style)
         best = int(np.argmax(means))
         axis.plot(at[best], means[best], marker="osD"[i], color="black", markersize=9)
     axis.set(xscale="log", xlabel="learning rate (Adam)", ylabel=ylabel, ylim=(0, 1))
-    axis.set_xticks(grid, [f"{rate:g}" for rate in grid])
+    marks = sorted({rate for points in curves.values() for rate in points})
+    axis.set_xticks(marks, [f"{rate:g}" for rate in marks])
     axis.minorticks_off()
     axis.legend(loc="lower left", fontsize="small")
     plt.show()

@@ -28,16 +28,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class FreezeReport:
-    """What `freeze_report` found; print it to read it."""
+    """What `freeze_report` found; print it to read it. Notes are about what may be meant so, findings are not."""
 
     headers: list[str]
     rows: list[list]
     findings: list[Finding]
+    notes: list[Finding] = field(default_factory=list)
 
     def __str__(self):
         table = tabulate(self.rows, self.headers, disable_numparse=True, colalign=["left", "right"])
         verdict = "\n".join(map(str, self.findings)) if self.findings else "Nothing suspicious found."
-        return f"{table}\n\n{verdict}"
+        return "\n".join([f"{table}\n\n{verdict}", *(str(note).replace("!", "Note:", 1) for note in self.notes)])
 
     __repr__ = __str__
 
@@ -51,11 +52,17 @@ class _Facts:
     undecided: str = ""  # what the optimizer column says when held is None; empty leaves the column out
     norms: dict = field(default_factory=dict)  # path of a BatchNorm layer: whether its statistics would move
     findings: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
 
     def find(self, kind, where, text):
         """Add a finding if there is anything to name."""
         if where:
             self.findings.append(Finding(kind, tuple(where), text))
+
+    def note(self, kind, where, text):
+        """Add a note if there is anything to name."""
+        if where:
+            self.notes.append(Finding(kind, tuple(where), text))
 
 
 def freeze_report(model, optimizer=None, before=None, depth=None):
@@ -72,12 +79,17 @@ def freeze_report(model, optimizer=None, before=None, depth=None):
         facts.findings.append(Finding("nothing-trains", (), "Nothing is trainable: training will change no weight."))
     if changed:
         _compare_with_flags(facts, changed)
+    facts.note(
+        "half-frozen-layer",
+        _half_frozen(facts.weights),
+        "Some weights of these layers train, others are frozen. Is it meant, or did a slice of a list cut them?",
+    )
     columns = ["layer", "parameters", "trainable"]
     columns += ["in the optimizer"] if facts.held is not None or facts.undecided else []
     columns += ["BatchNorm statistics"] if facts.norms else []
     columns += ["moved"] if changed is not None else []
     rows = [_row(path, group, facts, changed) for path, group in _groups(facts.weights, depth).items()]
-    return FreezeReport(columns, [[row[column] for column in columns] for row in rows], facts.findings)
+    return FreezeReport(columns, [[row[column] for column in columns] for row in rows], facts.findings, facts.notes)
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
@@ -146,11 +158,21 @@ def _compare_with_flags(facts, changed):
         ],
         "The weights of these layers are frozen, and yet their statistics moved since the snapshot.",
     )
+    layers_moved = {name.rpartition(".")[0] for name in changed}  # a bias before BatchNorm may rest for good reasons
     facts.find(
         "trainable-unmoved",
-        [w.name for w in facts.weights if w.trainable and w.name not in changed],
+        [w.name for w in facts.weights if w.trainable and w.name.rpartition(".")[0] not in layers_moved],
         "These weights say that they train, and yet they did not move since the snapshot.",
     )
+
+
+def _half_frozen(weights):
+    """Paths of the layers in which some of the layer's own weights train and others do not."""
+    flags = {}
+    for w in weights:
+        if not w.is_statistic:
+            flags.setdefault(w.name.rpartition(".")[0], set()).add(w.trainable)
+    return [path or "(the model itself)" for path, found in flags.items() if len(found) == 2]
 
 
 def _siblings_frozen(statistic, weights, frozen):
@@ -160,14 +182,11 @@ def _siblings_frozen(statistic, weights, frozen):
     return bool(names) and names <= frozen
 
 
-def _misspelt(attributes, right):
-    """Attributes that look like the switch that freezes, but are not it."""
-    public = [name for name in attributes if not name.startswith("_")]
-    return [
-        name
-        for name in public
-        if name in {"trainable", "requires_grad"} - {right} or difflib.get_close_matches(name, [right], cutoff=0.8)
-    ]
+def _misspelt(attributes, right=None):
+    """Attributes that look like a switch that freezes, but are not it; right: the one that may stand there."""
+    switches = ["trainable", "requires_grad", "requires_grad_"]
+    public = [name for name in attributes if not name.startswith("_") and name != right]
+    return [name for name in public if difflib.get_close_matches(name, switches, n=1, cutoff=0.8)]
 
 
 # --- PyTorch --------------------------------------------------------------------------------------------------------
@@ -182,7 +201,7 @@ def _torch_facts(model, optimizer):
         for path, module in modules
         if getattr(module, "running_mean", None) is not None and hasattr(module, "track_running_stats")
     }
-    typos = [f"{path or 'model'}.{name}" for path, m in modules for name in _misspelt(vars(m), right="")]
+    typos = [f"{path or 'model'}.{name}" for path, m in modules for name in _misspelt(vars(m))]
     typos += [f"{w.name}.{name}" for w in weights for name in _misspelt(vars(w.source), right="requires_grad")]
     facts.find(
         "typo",
@@ -227,14 +246,26 @@ def _compare_with_optimizer(facts, optimizer):
             for w in facts.weights
             if w.key in options and not w.trainable and _would_move(w.source, options[w.key], optimizer)
         ],
-        "These weights are frozen, but they still have a gradient: the optimizer's next step moves them. Call "
-        "optimizer.zero_grad() (it sets the gradients to None) after freezing.",
+        "These weights are frozen, but their gradient is not None: a step before zero_grad() has set it to None moves "
+        "them. Call optimizer.zero_grad() after freezing.",
     )
-    known = {weight.key for weight in facts.weights}
-    strangers = [f"{len(facts.held - known)} of {len(facts.held)} parameters"] if facts.held - known else []
+    _find_strangers(facts)
+    groups = optimizer.param_groups
+    late = [f"group {i}" for i, group in enumerate(groups) if "initial_lr" not in group]
+    facts.find(
+        "unknown-to-scheduler",
+        late if len(late) < len(groups) else [],  # a scheduler marks the groups that it finds
+        "These groups were added after the learning-rate scheduler was made: it may raise an error, or drive their "
+        "rate too high. Make a new scheduler.",
+    )
+
+
+def _find_strangers(facts):
+    """What the optimizer holds and the model does not have."""
+    strangers = facts.held - {weight.key for weight in facts.weights}
     facts.find(
         "not-of-this-model",
-        strangers,
+        [f"{len(strangers)} of {len(facts.held)} parameters"] if strangers else [],
         "The optimizer holds parameters that are not in this model. Was a layer replaced after the optimizer was made?",
     )
 
@@ -265,6 +296,12 @@ def _keras_facts(model, optimizer):
         [path for path, layer in layers if path and not layer.trainable and _trains_inside(path, weights)],
         "These say trainable = False, but something inside was unfrozen afterwards and trains.",
     )
+    facts.note(
+        "frozen-one-by-one",
+        [path for path, layer in layers if path and layer.trainable and _frozen_children(layer)],
+        "These say trainable = True, and hold layers that were frozen one by one. Setting them to True again unfreezes "
+        "nothing (TensorFlow backend): set the flag of each layer.",
+    )
     if optimizer is not None and getattr(optimizer, "built", False):
         facts.held = {id(v) for v in getattr(optimizer, "_trainable_variables", [])}
         facts.find(
@@ -272,10 +309,17 @@ def _keras_facts(model, optimizer):
             [w.name for w in weights if w.trainable and w.key not in facts.held],
             "These weights are trainable, but the optimizer was built without them. Call compile with a new optimizer.",
         )
+        _find_strangers(facts)
     elif optimizer is not None:
         facts.undecided = "from the first step"
     _compare_with_trace(facts, model)
     return facts
+
+
+def _frozen_children(layer):
+    """Layers right inside that were frozen; not BatchNorm, which is frozen by itself for good reasons."""
+    children = anatomy.children(layer)
+    return [child for child in children if child.weights and not child.trainable and not hasattr(child, "moving_mean")]
 
 
 def _trains_inside(path, weights):
@@ -312,7 +356,10 @@ def _traced_assignments(model):
             handles[id(handle)] = id(variable)
     result = []
     for cell in getattr(step, "__closure__", None) or ():
-        function = getattr(cell.cell_contents, "__wrapped__", cell.cell_contents)
+        try:
+            function = getattr(cell.cell_contents, "__wrapped__", cell.cell_contents)
+        except ValueError:  # an empty cell
+            continue
         # two functions stand here: the loop over the data, and the step inside it, the one that assigns
         for concrete in getattr(function, "_list_all_concrete_functions", list)():
             captured = {id(inner): id(outer) for outer, inner in concrete.graph.captures}
