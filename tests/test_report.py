@@ -157,6 +157,16 @@ def test_keras_batchnorm_frozen_by_itself_is_no_news():
     assert kinds(model) == set() and notes(model) == {}
 
 
+def test_keras_batchnorm_frozen_weight_by_weight_drifts():
+    model = keras_model(norm=True)
+    for variable in model.get_layer("base").get_layer("bn").trainable_variables:
+        variable.trainable = False
+    assert kinds(model) == {"statistics-will-drift"}
+    before = snapshot(compiled(model))
+    fit(model)
+    assert "statistics-moved" in kinds(model, before=before), "and it is true"
+
+
 def test_keras_half_frozen_layer():
     model = keras_model()
     model.get_layer("head").bias.trainable = False
@@ -294,6 +304,25 @@ def test_torch_statistics_that_will_drift():
     assert kinds(model, before=before) == {"statistics-will-drift", "statistics-moved"}
     model.base[1] = nn.BatchNorm1d(4, track_running_stats=False).requires_grad_(False)
     assert kinds(model) == set()
+
+
+def test_torch_eval_that_the_next_train_will_undo():
+    model = torch_model(norm=True)
+    model.base.requires_grad_(False)
+    model.base.eval()
+    assert kinds(model) == set() and notes(model) == {"eval-until-train": ("base.1",)}
+    model.base.train = lambda mode=True: model.base
+    assert notes(model) == {}, "train() cannot reach it"
+    del model.base.train
+    model.base.register_forward_pre_hook(lambda module, _: module.eval())
+    assert notes(model) == {}, "a hook puts it to rest again"
+
+
+def test_torch_statistics_without_momentum_do_not_drift():
+    model = torch_model(norm=True)
+    model.base.requires_grad_(False)
+    model.base[1].momentum = 0
+    assert kinds(model) == set() and notes(model) == {}
 
 
 @pytest.mark.parametrize("name", ["requires_grad", "require_grad", "requires_grads", "requires_grad_", "trainable"])

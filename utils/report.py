@@ -197,7 +197,7 @@ def _torch_facts(model, optimizer):
     facts = _Facts(weights, None)
     modules = anatomy.parts(model)
     facts.norms = {
-        path: module.training
+        path: module.training and module.momentum != 0
         for path, module in modules
         if getattr(module, "running_mean", None) is not None and hasattr(module, "track_running_stats")
     }
@@ -215,9 +215,28 @@ def _torch_facts(model, optimizer):
         "BatchNorm layers with frozen weights are in training mode: every forward pass moves their statistics. Call "
         "eval() on them after each model.train().",
     )
+    facts.note(
+        "eval-until-train",
+        [path for path, moves in facts.norms.items() if not moves and _wakes(path, dict(modules), weights)],
+        "BatchNorm layers with frozen weights rest in eval() mode, and the next model.train() wakes them. Call eval() "
+        "on them after each train(), or override train().",
+    )
     if optimizer is not None:
         _compare_with_optimizer(facts, optimizer)
     return facts
+
+
+def _wakes(path, modules, weights):
+    """Whether `model.train()` would set a frozen layer in motion: nobody on the way down to it stands against it."""
+    if not _owner_frozen(path, weights) or modules[path].momentum == 0:
+        return False
+    names = path.split(".")
+    above = [modules[".".join(names[:i])] for i in range(len(names) + 1)]
+    plain = [
+        "train" not in vars(m) and type(m).train.__module__ == "torch.nn.modules.module" and not m._forward_pre_hooks
+        for m in above
+    ]
+    return all(plain)
 
 
 def _owner_frozen(path, weights):
@@ -290,6 +309,12 @@ def _keras_facts(model, optimizer):
         "typo",
         [f"{path or 'model'}.{name}" for path, layer in layers for name in _misspelt(vars(layer), right="trainable")],
         "A new attribute was made here; it freezes nothing. Write layer.trainable = False.",
+    )
+    facts.find(
+        "statistics-will-drift",
+        [path for path, moves in facts.norms.items() if moves and _owner_frozen(path, weights)],
+        "The weights of these BatchNorm layers were frozen one by one, and the layers say trainable = True: fit moves "
+        "their statistics. Write layer.trainable = False.",
     )
     facts.find(
         "container-says-frozen",
