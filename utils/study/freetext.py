@@ -71,7 +71,9 @@ _DEGREE = re.compile(  # after a denied verb: "do not change much" says that the
     r"very|too)\b"
 )
 _UNSURE = re.compile(
-    r"\b(?:not|un)\s*(?:know|sure|certain|tell|remember|clear|say)\b|"
+    r"\b(?:not|un)\s*(?:sure|certain|tell|remember|clear|say)\b|"
+    # not "the optimizer does not know the layer"
+    r"\b(?:i|we|one) (?:\w+ ){0,2}not (?:\w+ )?know\b|\bnot know (?:if|why|what|how|which)\b|"
     r"\b(?:wonder|guess)\w* if\b|\bwhether\b"
 )
 _PRONOUN = re.compile(
