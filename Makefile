@@ -18,10 +18,10 @@ LAB += --allow-root
 endif
 
 .DEFAULT_GOAL = help
-.PHONY: help lab test run refresh clean venv
+.PHONY: help lab test test-slow run refresh clean venv
 
 help:  ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 	@echo
 	@echo '  make lab LAB_ARGS="--port=8899 --no-browser"   gives JupyterLab more arguments'
 	@echo '  make lab PYTHON=python3.12                     makes .venv with that Python (3.11 to 3.13)'
@@ -33,6 +33,9 @@ test: venv  ## check the style, run all tests, run all notebooks and compare the
 	$(VENV_PYTHON) -m ruff check
 	$(VENV_PYTHON) -m ruff format --check
 	$(VENV_PYTHON) -m pytest
+
+test-slow: venv  ## what takes minutes: every notebook with the cells of one framework only
+	$(VENV_PYTHON) -m pytest -m slow tests
 
 run: venv  ## execute all notebooks into build/notebooks, with a table of what they took
 	@$(VENV_PYTHON) -m tools.run_notebooks

@@ -1,7 +1,10 @@
 """The notebooks without running them (guards), and run with one framework cut out. Strict nbval runs them whole."""
 
 import ast
+import copy
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import guards
@@ -118,6 +121,35 @@ def test_a_lone_notebook_says_what_it_lacks(tmp_path, monkeypatch):
         exec(guards.code(read(PATHS[0]))[0].source, {})
 
 
+def without(nb, framework):
+    """A copy of the notebook without the cells of a framework."""
+    cut = copy.deepcopy(nb)
+    cut.cells = [cell for cell in cut.cells if framework not in guards.tags(cell)]
+    return cut
+
+
+@pytest.mark.parametrize("framework", ["keras", "torch"])
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_no_cell_needs_a_name_from_a_cell_of_the_other_framework(path, framework, tmp_path):
+    nbformat.write(without(read(path), framework), tmp_path / "cut.ipynb")
+    assert undefined_names(tmp_path / "cut.ipynb") == ""
+
+
+def undefined_names(path):
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "--quiet", path]
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def test_a_name_that_only_the_other_framework_defines_is_found(tmp_path):
+    nb = good()
+    nb.cells[1].source = "keras = 1"
+    nb.cells[2].source = "print(keras)"
+    nb.cells[1].metadata.tags, nb.cells[2].metadata.tags = ["torch"], []
+    nbformat.write(without(nb, "torch"), tmp_path / "cut.ipynb")
+    assert "keras" in undefined_names(tmp_path / "cut.ipynb")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", ["keras", "torch"])
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_each_framework_runs_without_the_other(path, framework, monkeypatch):
@@ -125,8 +157,7 @@ def test_each_framework_runs_without_the_other(path, framework, monkeypatch):
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
     monkeypatch.setenv("FREEZING_PROGRESS", "off")
     other, library = {"keras": ("torch", "torch"), "torch": ("keras", "tensorflow")}[framework]
-    nb = read(path)
-    nb.cells = [cell for cell in nb.cells if other not in guards.tags(cell)]
+    nb = without(read(path), other)
     nb.cells.append(new_code_cell(f"assert {library!r} not in sys.modules"))
     NotebookClient(nb, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
     claimed = re.findall(r"^✔ .*", "\n".join(guards.outputs_text(cell) for cell in guards.code(nb)), re.MULTILINE)

@@ -5,6 +5,7 @@ private to Keras (3.13 to 3.15, TensorFlow backend); where it is missing, the re
 """
 
 import difflib
+import textwrap
 from dataclasses import dataclass, field
 
 from tabulate import tabulate
@@ -23,7 +24,8 @@ class Finding:
 
     def __str__(self):
         names = ", ".join(self.where[:4]) + (f" and {len(self.where) - 4} more" if len(self.where) > 4 else "")
-        return f"! {self.text}\n  {names}" if names else f"! {self.text}"
+        text = textwrap.fill(f"! {self.text}", 96, subsequent_indent="  ")  # JupyterLab breaks longer lines anywhere
+        return f"{text}\n  {names}" if names else text
 
 
 @dataclass(frozen=True)
