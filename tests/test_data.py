@@ -40,6 +40,38 @@ def test_every_class_is_equally_often_in_a_split(split):
     assert y.dtype == np.int64 and (np.diff(y) >= 0).all()
 
 
+def digits(split):
+    return data._digits()[f"{split}_x"]
+
+
+def test_no_digit_is_in_two_splits_or_twice_in_one():
+    images = [image.tobytes() for split in data.DIGIT_SPLITS for image in digits(split)]
+    assert len(images) == len(set(images)) == 10 * sum(data.DIGIT_SPLITS.values()) == 1740
+
+
+@pytest.mark.parametrize(("split", "each"), data.DIGIT_SPLITS.items())
+def test_every_digit_is_equally_often_in_a_split(split, each):
+    x, y = data.images(split)
+    assert x.shape == (10 * each, 32, 32, 3)
+    assert np.array_equal(np.bincount(y), [each] * 10) and y.dtype == np.int64 and (np.diff(y) >= 0).all()
+
+
+def test_digits_have_the_same_bytes_on_every_machine():
+    picture = data.render(digits("digits_test")[::20], seed=7)
+    assert hashlib.sha256(picture.tobytes()).hexdigest() == (
+        "afd26f720d87ad7749058afcb68e5b96f29d079d8a72fbafbce0c43bbfdd5fc5"
+    )
+
+
+def test_digits_are_scaled_linearly():
+    corner = np.zeros((1, 8, 8), np.int64)
+    corner[0, 0, 0] = 16
+    big = data._scaled(corner)[0]
+    assert big.shape == (28, 28) and big.dtype == np.uint8 and not big[:2].any() and not big[:, :2].any()
+    assert list(big[2, 2:7]) == [255, 255, 170, 85, 0] and list(big[2:7, 2]) == [255, 255, 170, 85, 0]
+    assert (data._scaled(np.full((1, 8, 8), 16))[0, 2:26, 2:26] == 255).all()
+
+
 def test_pictures_have_the_shape_and_range_that_networks_expect():
     x, y = data.images("target_pool", per_class=3, seed=1)
     assert x.shape == (15, 32, 32, 3) and x.dtype == np.float32 and len(y) == 15
@@ -76,6 +108,7 @@ def test_no_pictures_render_to_no_pictures():
         ({"split": "train"}, "split must be one of 'source_train'"),
         ({"split": "target_pool", "style": "plain"}, "style must be one of 'wild', 'studio'"),
         ({"split": "target_pool", "per_class": 401}, "per_class must be from 1 to 400"),
+        ({"split": "digits_pool", "per_class": 91}, "per_class must be from 1 to 90"),
         ({"split": "target_pool", "per_class": 0}, "per_class must be from 1 to 400"),
     ],
 )

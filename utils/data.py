@@ -15,6 +15,8 @@ FOLDER = Path(__file__).resolve().parent.parent / "data"
 SOURCE = ("T-shirt", "Pullover", "Sandal", "Shirt", "Ankle boot")  # what the base was pretrained on
 TARGET = ("Trouser", "Dress", "Coat", "Sneaker", "Bag")  # what it is fine-tuned for
 SPLITS = ("source_train", "source_test", "target_pool", "target_validation", "target_test")
+DIGITS = tuple("0123456789")  # the far target: no garments at all
+DIGIT_SPLITS = {"digits_pool": 90, "digits_validation": 24, "digits_test": 60}  # pictures of each digit
 STYLES = ("wild", "studio")
 SIZE = 32  # pixels a side of a rendered picture
 CHANNELS = (16, 32, 64, 64)  # of block1 .. block4
@@ -29,12 +31,13 @@ class DataError(Exception):
 def images(split, style="wild", per_class=None, seed=0):
     """Rendered pictures of one split with their labels, sorted by class.
 
-    split: one of SPLITS. style: "wild" (cluttered) or "studio" (plain). per_class: how many of each class, drawn by
-    `seed`; None takes all. Returns x, float32 (n, 32, 32, 3) in [0, 1], channels last, and y, int64 (n,).
+    split: one of SPLITS or DIGIT_SPLITS. style: "wild" (cluttered) or "studio" (plain). per_class: how many of each
+    class, drawn by `seed`; None takes all. Returns x, float32 (n, 32, 32, 3) in [0, 1], channels last, and
+    y, int64 (n,).
     Raises ValueError for an unknown split or style or too large a per_class, DataError for a damaged file.
     """
-    _one_of("split", split, SPLITS)
-    arrays = _load("images.npz")
+    _one_of("split", split, (*SPLITS, *DIGIT_SPLITS))
+    arrays = _digits() if split in DIGIT_SPLITS else _load("images.npz")
     grey, y = arrays[f"{split}_x"], arrays[f"{split}_y"].astype(np.int64)
     if per_class is not None:
         rng = np.random.default_rng(seed)
@@ -104,6 +107,35 @@ def _load(name):
         raise DataError(f"data/{name} is damaged (its checksum is not the one in data/SHA256SUMS); {mend}.")
     with np.load(path) as arrays:
         return dict(arrays)
+
+
+@functools.cache
+def _digits():
+    """scikit-learn's handwritten digits, 8x8 scaled to 24x24 and framed to 28x28, in the splits of DIGIT_SPLITS."""
+    from sklearn.datasets import load_digits
+
+    small, labels = load_digits(return_X_y=True)
+    small, at = np.unique(small.astype(np.int64), axis=0, return_index=True)  # none twice
+    labels, result = labels[at], {}
+    for digit in range(10):
+        # in the order of the collection, and dealt out in turn: each split gets something of every writer
+        of_digit = small[labels == digit][np.argsort(at[labels == digit])][: sum(DIGIT_SPLITS.values())]
+        turn = np.arange(len(of_digit)) % 29
+        for split, low, high in (("digits_pool", 0, 15), ("digits_validation", 15, 19), ("digits_test", 19, 29)):
+            chosen = of_digit[(low <= turn) & (turn < high)]
+            result.setdefault(f"{split}_x", []).append(_scaled(chosen.reshape(-1, 8, 8)))
+            result.setdefault(f"{split}_y", []).append(np.full(len(chosen), digit, np.uint8))
+    return {name: np.concatenate(parts) for name, parts in result.items()}
+
+
+def _scaled(small):
+    """8x8 digits of 0 to 16 as 28x28 of 0 to 255: linear between pixels, in whole numbers, so exact everywhere."""
+    place = np.clip(np.arange(24) - 1, 0, 21)  # of each new pixel, in thirds of an old one
+    low, part = place // 3, place % 3
+    high = np.minimum(low + 1, 7)
+    rows = small[:, low] * (3 - part)[:, None] + small[:, high] * part[:, None]
+    both = rows[:, :, low] * (3 - part) + rows[:, :, high] * part  # 9 times the old scale: 0 to 144
+    return np.pad(((both * 255 + 72) // 144).astype(np.uint8), ((0, 0), (2, 2), (2, 2)))
 
 
 def _random_base(rng):

@@ -229,3 +229,50 @@ def first_two_blocks_rest(model):
     if not asleep["block1"] or not asleep["block2"]:
         return "statistics"
     return "all-asleep" if asleep["block3"] or asleep["block4"] else None
+
+
+@exercise("04/ex1")
+def rates_fall_layer_by_layer(layerwise):
+    from utils import torch_lab
+
+    for head_rate, factor in ((1e-2, 0.5), (3e-2, 0.1)):
+        model = torch_lab.build(5)
+        optimizer = layerwise(model, head_rate, factor)
+        rate_of = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        if any(id(p) not in rate_of for p in model.parameters()):
+            return "missing"
+        parts = [model.head, *(model.base.get_submodule(name) for name in reversed(data.BLOCKS))]
+        found = [{rate_of[id(p)] for p in part.parameters()} for part in parts]
+        if any(len(rates) != 1 for rates in found):
+            return "other"
+        rates = np.array([rates.pop() for rates in found])
+        wanted = head_rate * factor ** np.arange(5)
+        if np.allclose(rates, wanted):
+            continue
+        if np.allclose(rates, rates[0]):
+            return "one-rate"
+        if np.allclose(rates[1:], rates[1]):
+            return "same-factor"
+        if np.allclose(sorted(rates), sorted(wanted)):
+            return "upside-down"
+        return "head-scaled" if np.allclose(rates, factor * wanted) else "other"
+    return None
+
+
+@exercise("04/ex2")
+def blocks_open_and_norms_rest(open_blocks):
+    from utils import keras_lab
+
+    model = keras_lab.build(5)
+    blocks = [model.get_layer("base").get_layer(name) for name in data.BLOCKS]
+    for k in (4, 3, 2, 1, 0, 2, 4, 1):
+        open_blocks(model, k)
+        trains = {name for name, _, part in keras_lab.layer_table(model) if part}
+        wanted = {*data.BLOCKS[k:], "head"}
+        if "head" not in trains:
+            return "head"
+        if trains != wanted:
+            return "stuck" if trains < wanted else "not-frozen" if trains > wanted else "other"
+        if any(block.get_layer("bn").trainable for block in blocks):
+            return "norms"
+    return None

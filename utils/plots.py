@@ -217,7 +217,7 @@ def rates(curves, interval, ylabel):
     marks = sorted({rate for points in curves.values() for rate in points})
     axis.set_xticks(marks, [f"{rate:g}" for rate in marks])
     axis.minorticks_off()
-    axis.legend(loc="lower left", fontsize="small")
+    axis.legend(loc="lower right", fontsize="small")
     plt.show()
 
 
@@ -237,37 +237,41 @@ def forgetting(x, panels, xlabel, ylabel):
     plt.show()
 
 
-def depth_maps(rows, trainable, best, ylabel="examples a class"):
-    """Maps of means over seeds: frozen blocks to the right, examples a class upwards. The best depth wears a frame.
+def depth_maps(maps, trainable, interval, judged=None):
+    """Maps of means over seeds: frozen blocks to the right, examples a class upwards, each row's best depth framed.
 
-    rows: title -> {(examples a class, frozen blocks): values over seeds}, the same cells in all. trainable: how many
-    parameters train at each depth, written above. best: title -> {examples a class: frozen blocks}.
+    maps: title -> {(examples a class, frozen blocks): values over seeds}. trainable: how many parameters train at each
+    depth, written above. interval: gives (mean, half width); depths whose paired difference to the best has one that
+    reaches zero wear a broken one. judged: the same keys -> the values that say what is best; None takes the maps.
     """
-    figure, axes = plt.subplots(1, len(rows), figsize=(0.4 + 3.5 * len(rows), 2.9), sharey=True, squeeze=False)
-    for axis, (title, cells) in zip(axes[0], rows.items(), strict=True):
+    figure, axes = plt.subplots(1, len(maps), figsize=(0.4 + 3.5 * len(maps), 3), sharey=True, squeeze=False)
+    for axis, (title, cells) in zip(axes[0], maps.items(), strict=True):
         sizes, depths = (list(dict.fromkeys(key[i] for key in cells)) for i in (0, 1))
         means = np.array([[np.mean(cells[size, depth]) for depth in depths] for size in sizes])
         low, high = means.min(), means.max()
         axis.imshow(means, cmap="Greys", origin="lower", aspect="auto", vmin=low, vmax=high + 0.5 * (high - low))
-        for (y, x), mean in np.ndenumerate(means):
-            ink = "white" if mean > low + 0.8 * (high - low) else "black"
-            marked = best[title].get(sizes[y]) == depths[x]
-            weight = "bold" if marked else "normal"
-            axis.text(x, y, f"{mean:.2f}".lstrip("0"), ha="center", va="center", color=ink, weight=weight)
-            if marked:
-                frame = {"fill": False, "edgecolor": "black", "linewidth": 2.5}
-                axis.add_patch(plt.Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, **frame))
+        for y, size in enumerate(sizes):
+            values = [np.asarray((judged or maps)[title][size, depth]) for depth in depths]
+            top = int(np.argmax([np.mean(v) for v in values]))
+            for x, mean in enumerate(means[y]):
+                behind, half = interval(values[top] - values[x])
+                ink = "white" if mean > low + 0.8 * (high - low) else "black"
+                weight = "bold" if x == top else "normal"
+                axis.text(x, y, f"{mean:.2f}".lstrip("0"), ha="center", va="center", color=ink, weight=weight)
+                if x == top or behind <= half:
+                    line = {"linewidth": 3} if x == top else {"linewidth": 1.2, "linestyle": "--"}
+                    axis.add_patch(plt.Rectangle((x - 0.45, y - 0.45), 0.9, 0.9, fill=False, edgecolor=ink, **line))
         axis.set(title=title, xlabel="frozen blocks")
         axis.set_xticks(range(len(depths)), depths)
         axis.set_yticks(range(len(sizes)), sizes)
         axis.tick_params(length=0)
-        top = axis.secondary_xaxis("top")
-        top.set_xticks(range(len(depths)), [f"{trainable[depth] / 1000:.3g}k" for depth in depths])
-        top.tick_params(length=0, labelsize="small")
-        top.set_xlabel("trainable parameters", fontsize="small")
+        top_axis = axis.secondary_xaxis("top")
+        top_axis.set_xticks(range(len(depths)), [f"{trainable[depth]:,}" for depth in depths])
+        top_axis.tick_params(length=0, labelsize="small")
+        top_axis.set_xlabel("trainable parameters", fontsize="small")
         axis.spines[:].set_visible(False)
-        top.spines[:].set_visible(False)
-    axes[0, 0].set_ylabel(ylabel)
+        top_axis.spines[:].set_visible(False)
+    axes[0, 0].set_ylabel("examples a class")
     plt.show()
 
 
@@ -292,21 +296,18 @@ def curves(panels, interval, xlabel, ylabel):
     plt.show()
 
 
-def tuned_parts(results, baseline, interval, xlabel):
-    """Accuracy when one part of the network is tuned, and a broken line for none.
-
-    results: panel -> part -> values over seeds. baseline: panel -> value.
-    """
-    figure, axes = plt.subplots(1, len(results), figsize=(1.2 + 3.2 * len(results), 2.9), sharey=True, squeeze=False)
-    for axis, (title, parts) in zip(axes[0], results.items(), strict=True):
-        for y, values in enumerate(parts.values()):
-            mean, half = interval(values)
-            axis.barh(y, mean, xerr=half, height=0.7, capsize=3, **TRAINABLE)
-            axis.text(0.02, y, f"{mean:.2f}".lstrip("0"), va="center")
-        axis.axvline(baseline[title], color="black", linestyle="--", linewidth=1)
-        axis.set_yticks(range(len(parts)), list(parts))
-        axis.set(title=title, xlabel=xlabel, xlim=(0, 1))
-    axes[0, 0].invert_yaxis()
+def tuned_parts(parts, untouched, interval, xlabel):
+    """Accuracy when one part of a network is tuned: part -> values over seeds; that of `untouched` is a broken line."""
+    figure, axis = plt.subplots(figsize=(5.6, 0.5 + 0.36 * len(parts)))
+    tuned = {part: values for part, values in parts.items() if part != untouched}
+    for y, values in enumerate(tuned.values()):
+        mean, half = interval(values)
+        axis.barh(y, mean, xerr=half, height=0.7, capsize=3, **TRAINABLE)
+        axis.text(0.01, y, f"{mean:.2f}".lstrip("0"), va="center")
+    axis.axvline(np.mean(parts[untouched]), color="black", linestyle="--", linewidth=1, label=f"{untouched} tuned")
+    axis.set_yticks(range(len(tuned)), list(tuned))
+    axis.set(xlabel=xlabel, ylabel="tuned part", xlim=(0, 1), ylim=(len(tuned) - 0.5, -0.5))
+    axis.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize="small")
     plt.show()
 
 
