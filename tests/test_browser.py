@@ -1,0 +1,94 @@
+"""The notebooks in a real JupyterLab, in Chromium: all cells, the keyboard, the rules of accessibility, screenshots."""
+
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browser import CHROMIUM, Notebook, chromium, lab
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium: apt-get install chromium fonts-dejavu-core"),
+]
+NAMES = sorted(path.stem for path in (Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with lab(tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_and_reads_well(name, server, browser):
+    notebook = Notebook(browser, server, name)
+    assert notebook.run_all() == []
+    assert notebook.dialogs() == []
+    notebook.screenshots(name, 800)
+    assert notebook.cut_texts() == []
+    notebook.screenshots(name, 1280)
+    assert notebook.cut_texts() == []
+    assert violations(notebook.page) == []
+    notebook.command("apputils:change-theme", theme="JupyterLab Dark")
+    notebook.screenshots(f"{name}_dark", 1280)
+    assert violations(notebook.page) == []
+    assert notebook.outside == []
+    assert notebook.errors == []
+    notebook.page.close()
+
+
+def violations(page):
+    """What axe-core finds wrong in the outputs of the cells (not in JupyterLab itself).
+
+    JupyterLab 4.6 gives no figure an alternative text, and there is no way to pass it one: a sentence of the notebook
+    describes each figure instead (CONTRIBUTING.md).
+    """
+    options = {"rules": {"image-alt": {"enabled": False}}}
+    found = Axe().run(page, context=".jp-OutputArea-output", options=options).response["violations"]
+    return [f"{one['id']}: {one['help']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
+
+
+def test_by_keyboard_alone(server, browser):
+    """A quiz answered wrongly and then rightly, free recall, and an exercise: not one click."""
+    notebook = Notebook(browser, server, "01_freeze_basics")
+    assert notebook.run_all() == []
+    notebook.go_to("predict-count")
+    notebook.tab_to("INPUT")
+    notebook.type("320")
+    notebook.press("Tab")
+    notebook.press("Enter")
+    notebook.wait_for("predict-count", "Each of the 5 outputs has a bias, too.")
+    notebook.press("Shift+Tab")
+    notebook.press("Control+A")
+    notebook.type("325")
+    notebook.press("Tab")
+    notebook.press("Enter")
+    notebook.wait_for("predict-count", "✔ Correct")
+
+    notebook.go_to("in-your-words")
+    notebook.tab_to("TEXTAREA")
+    notebook.type("The weights of a frozen layer stay the same. The gradient passes through.")
+    notebook.press("Tab")
+    notebook.press("Enter")
+    notebook.wait_for("in-your-words", "2 of ")
+
+    notebook.go_to("ex2")
+    notebook.press("Enter")
+    notebook.press("Control+A")
+    notebook.type('answer = 3 / 10\ncheck("01/ex2", answer)')
+    notebook.press("Shift+Enter")
+    notebook.wait_for("ex2", "✘")
+    notebook.go_to("ex2")
+    notebook.press("Enter")
+    notebook.press("Control+A")
+    notebook.type('answer = (10 + 3 + 2) / 29\ncheck("01/ex2", answer)')
+    notebook.press("Shift+Enter")
+    notebook.wait_for("ex2", "✔")
+    assert notebook.outside == notebook.errors == notebook.dialogs() == []
+    notebook.page.close()
