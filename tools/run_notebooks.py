@@ -11,6 +11,7 @@ import re
 import sys
 import threading
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL
@@ -61,12 +62,18 @@ def main(arguments=None):
     if not paths:
         sys.exit("There are no notebooks in notebooks/: run this in the course's folder, or name a notebook.")
     notebooks = [read(path) for path in paths]
-    BUILD.mkdir(parents=True, exist_ok=True)
+    try:
+        BUILD.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"Cannot make the folder {BUILD} ({error.strerror}).")
     results = []
     with tqdm(total=sum(len(run_cells(notebook)) for notebook in notebooks), unit="cell", leave=False) as bar:
         for path, notebook in zip(paths, notebooks, strict=True):
             bar.set_description(path.stem)
-            results.append(execute(path, notebook, options.timeout, bar))
+            try:
+                results.append(execute(path, notebook, options.timeout, bar))
+            except (OSError, RuntimeError) as error:  # not of a cell: there they are caught
+                sys.exit(f"{path}: its kernel does not start ({error}): look for room on the disk and in memory.")
             write(notebook, BUILD / path.name)
             if options.in_place and not results[-1].failure:
                 write(notebook, path)
@@ -80,16 +87,18 @@ def main(arguments=None):
 def read(path):
     """The notebook of a file, in the newest format, without outputs. Exits with one sentence when it is none."""
     try:
-        notebook = nbformat.read(path, as_version=4)
-        notebook.nbformat_minor = nbformat.v4.nbformat_minor
-        _, notebook = nbformat.validator.normalize(notebook)  # gives an id to cells that have none, keeps the others
-        nbformat.validate(notebook)
+        with warnings.catch_warnings(action="ignore"):  # what an older format lacks is mended here
+            notebook = nbformat.read(path, as_version=4)
+            notebook.nbformat_minor = nbformat.v4.nbformat_minor
+            _, notebook = nbformat.validator.normalize(notebook)  # gives an id to cells that have none
+            nbformat.validate(notebook)
     except FileNotFoundError:
         sys.exit(f"There is no notebook {path}: look at its name.")
     except OSError as error:
         sys.exit(f"Cannot read {path} ({error.strerror}).")
-    except (ValueError, TypeError, AttributeError, LookupError, nbformat.ValidationError):  # nbformat raises them all
-        sys.exit(f"{path} is not a notebook: restore it, or leave it out.")
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError, nbformat.ValidationError):
+        # nbformat raises them all, for a newer format too
+        sys.exit(f"{path} is not a notebook of format 1 to 4: restore it, or leave it out.")
     for cell in code_cells(notebook):
         cell.outputs, cell.execution_count = [], None
     return notebook
@@ -213,10 +222,14 @@ def run_cells(notebook):
 
 
 def write(notebook, path):
-    """Write a notebook whole or, when interrupted, not at all."""
-    part = path.with_suffix(".part")
-    nbformat.write(notebook, part)
-    part.replace(path)
+    """Write a notebook whole or, when interrupted or on a full disk, not at all. Then it exits with one sentence."""
+    part = path.with_suffix(f".{os.getpid()}.part")  # another run may write the same notebook now
+    try:
+        nbformat.write(notebook, part)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        sys.exit(f"Cannot write {path} ({error.strerror}): it is as it was. Make room there, and run this again.")
 
 
 def table(results):

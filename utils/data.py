@@ -7,6 +7,8 @@ deviates), so a seed gives the same bytes on every machine. `data/README.md` tel
 
 import functools
 import hashlib
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ SIZE = 32  # pixels a side of a rendered picture
 CHANNELS = (16, 32, 64, 64)  # of block1 .. block4
 STRIDES = (2, 2, 2, 1)
 BLOCKS = tuple(f"block{i + 1}" for i in range(len(CHANNELS)))
+LARGEST = 100_000_000  # bytes of a file of data/, packed and unpacked: twenty times what the course has
 
 
 class DataError(Exception):
@@ -101,12 +104,38 @@ def _load(name):
             f"data/SHA256SUMS is missing, damaged or does not list {name}; "
             "restore it with `git checkout -- data/SHA256SUMS` or fetch the course again."
         ) from error
-    if not path.is_file():
-        raise DataError(f"data/{name} is missing; {mend}.")
-    if sha256(path) != expected:
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(LARGEST)
+    except FileNotFoundError:
+        raise DataError(f"data/{name} is missing; {mend}.") from None
+    except OSError as error:
+        raise DataError(f"data/{name} cannot be read ({error.strerror}); {mend}.") from None
+    if hashlib.sha256(raw).hexdigest() != expected:
         raise DataError(f"data/{name} is damaged (its checksum is not the one in data/SHA256SUMS); {mend}.")
-    with np.load(path) as arrays:
-        return dict(arrays)
+    arrays = _unpacked(raw)  # the checksum vouches for the file, but not if the list was changed as well
+    if arrays is None or arrays.keys() != _names(name):
+        raise DataError(f"data/{name} does not hold the arrays that the course needs; {mend}, with data/SHA256SUMS.")
+    return arrays
+
+
+def _unpacked(raw):
+    """The arrays of an npz file's bytes, by name; None if it is none, is too big unpacked, or holds pickled objects."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            if sum(part.file_size for part in archive.infolist()) > LARGEST:
+                return None
+        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception:  # BadZipFile, zlib.error, EOFError, TokenError, MemoryError, ...: whatever the bytes lead to
+        return None
+
+
+def _names(file):
+    """The names of the arrays in a file of data/."""
+    if file == "images.npz":
+        return {f"{split}_{part}" for split in SPLITS for part in "xy"}
+    return {"head.kernel", "head.bias", *_random_base(np.random.default_rng(0))}
 
 
 @functools.cache

@@ -1,0 +1,617 @@
+"""Hostile or broken files, and a full disk: one clear sentence, no traceback, and nothing of the learner's is lost.
+
+What `test_data`, `test_study`, `test_sweep` and `test_tools` check already is not repeated here.
+"""
+
+import contextlib
+import html
+import json
+import os
+import pickle
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+import xml.etree.ElementTree as ET
+import zipfile
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+from tools import run_notebooks
+from utils import data, study, sweep
+from utils.study import badge, progress_file, questions, scoring, views
+
+ROOT = data.FOLDER.parent
+DEMO = Path(__file__).parent / "questions" / "90_demo.yaml"
+TOO_LARGE = 10_000_000_000  # bytes of a file without content, which takes no room on the disk
+SCRIPT = '<script>alert(1)</script><img src=x onerror="alert(1)">[x](javascript:alert(1)) </p></details><b onclick=1>'
+
+
+@pytest.fixture(autouse=True)
+def own_progress(monkeypatch):
+    monkeypatch.setenv("FREEZING_PROGRESS", "off")
+    monkeypatch.setattr(study, "_progress", progress_file.Progress())
+
+
+@pytest.fixture
+def progress(monkeypatch, tmp_path):
+    path = tmp_path / "progress.json"
+    monkeypatch.setenv("FREEZING_PROGRESS", str(path))
+    return path
+
+
+@pytest.fixture
+def demo(monkeypatch, tmp_path):
+    folder = tmp_path / "questions"
+    folder.mkdir()
+    shutil.copy(DEMO, folder)
+    monkeypatch.setattr(questions, "FOLDER", folder)
+
+
+@contextlib.contextmanager
+def without_rights():
+    """As a user that may not read what is closed; root may read everything."""
+    own = os.geteuid()
+    if own == 0:
+        os.seteuid(65534)  # nobody
+    try:
+        yield
+    finally:
+        os.seteuid(own)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that everyone may enter and write: pytest's own are closed to nobody."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+# --- data files ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """A copy of data/ that a test may damage."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for path in [*data.FOLDER.glob("*.npz"), data.FOLDER / "SHA256SUMS"]:
+        shutil.copy(path, folder)
+    monkeypatch.setattr(data, "FOLDER", folder)
+    data._load.cache_clear()
+    yield folder
+    data._load.cache_clear()
+
+
+def list_anew(folder):
+    """Checksums of what is there now, as `data/build.py` would write them."""
+    lines = [f"{data.sha256(path)}  {path.name}\n" for path in sorted(folder.glob("*.npz"))]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+
+
+def put(source):
+    return lambda path: shutil.copy(path.with_name(source), path)
+
+
+def in_its_place(make):
+    def change(path):
+        path.unlink()
+        make(path)
+
+    return change
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+DAMAGE = {
+    "cut": ("images.npz", cut, "is damaged"),
+    "the base for the images": ("images.npz", put("base.npz"), "is damaged"),
+    "the other base": ("base.npz", put("base_seed1.npz"), "is damaged"),
+    "too large": ("base.npz", lambda path: os.truncate(path, TOO_LARGE), "is damaged"),
+    "a folder": ("base.npz", in_its_place(Path.mkdir), "cannot be read (Is a directory)"),
+    "a link to itself": ("base.npz", in_its_place(lambda path: path.symlink_to(path)), "cannot be read (Too many"),
+}
+
+
+@pytest.mark.parametrize("name, damage, said", DAMAGE.values(), ids=DAMAGE)
+def test_a_data_file_that_is_not_the_one_is_named(copied, name, damage, said):
+    damage(copied / name)
+    with pytest.raises(data.DataError) as caught:
+        data.images("target_test", "studio") if name == "images.npz" else data.weights()
+    message = str(caught.value)
+    assert message.startswith(f"data/{name} {said}") and f"git checkout -- data/{name}" in message
+    assert "\n" not in message
+
+
+def test_a_data_file_that_may_not_be_read_is_named(open_folder, monkeypatch):
+    shutil.copy(data.FOLDER / "SHA256SUMS", open_folder)
+    shutil.copy(data.FOLDER / "base.npz", open_folder)
+    (open_folder / "base.npz").chmod(0)
+    monkeypatch.setattr(data, "FOLDER", open_folder)
+    data._load.cache_clear()
+    with without_rights(), pytest.raises(data.DataError, match=r"data/base.npz cannot be read \(Permission denied\)"):
+        data.weights()
+
+
+class Trap:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def arrays():
+    with np.load(data.FOLDER / "base.npz") as kept:
+        return dict(kept)
+
+
+def with_pickles(path):
+    trap = np.array([Trap(path.with_name("trap"))], dtype=object)
+    np.savez(path, **(arrays() | {"head.bias": trap}))
+    with np.load(path, allow_pickle=True) as kept:  # it is a trap indeed: it opens the file
+        kept["head.bias"].item().close()
+    path.with_name("trap").unlink()
+
+
+def with_zeros(path):
+    """Right names, in half a megabyte that unpacks to 200."""
+    np.savez_compressed(path, **(arrays() | {"head.bias": np.zeros(200_000_000, np.uint8)}))
+
+
+def with_claims(path):
+    """An array of 8 bytes that claims to have a thousand million million numbers."""
+    with zipfile.ZipFile(path, "w") as archive, archive.open("head.bias.npy", "w") as part:
+        np.lib.format.write_array_header_1_0(part, {"descr": "<f8", "fortran_order": False, "shape": (10**15,)})
+        part.write(bytes(8))
+
+
+FORGED = {
+    "the images": put("images.npz"),
+    "no archive": lambda path: path.write_text("base"),
+    "an archive of texts": lambda path: zipfile.ZipFile(path, "w").writestr("head.bias.npy", "text"),
+    "less": lambda path: np.savez(path, **{"head.bias": np.zeros(5)}),
+    "pickled objects": with_pickles,
+    "a pickle": lambda path: path.write_bytes(pickle.dumps(Trap(path.with_name("trap")))),
+    "zeros": with_zeros,
+    "claims": with_claims,
+}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+def test_a_file_whose_checksum_was_listed_anew_does_no_harm(copied, forge):
+    forge(copied / "base.npz")
+    list_anew(copied)
+    with pytest.raises(data.DataError, match="data/base.npz does not hold the arrays that the course needs"):
+        data.weights()
+    assert not (copied / "trap").exists()
+
+
+def test_any_flipped_byte_under_a_new_list_is_read_or_named(copied):
+    whole, rng = (copied / "base.npz").read_bytes(), random.Random(1)
+    ends = [*range(200), *range(len(whole) - 400, len(whole))]  # headers of archive and arrays: flips there are felt
+    named = 0
+    for at in rng.sample(ends, 40):
+        raw = bytearray(whole)
+        raw[at] ^= 1 << rng.randrange(8)
+        (copied / "base.npz").write_bytes(raw)
+        list_anew(copied)
+        data._load.cache_clear()
+        try:
+            data.weights()
+        except data.DataError:
+            named += 1
+    assert named > 5
+
+
+# --- a progress file --------------------------------------------------------------------------------------------------
+
+
+def entries(path):
+    return json.loads(path.read_text(encoding="utf-8"))["questions"]
+
+
+def test_a_progress_file_cut_anywhere_is_set_aside(demo, progress):
+    mine = progress_file.Progress()
+    for question in ("90/single", "90/numeric"):
+        mine.record(question, True)
+    whole = progress.read_bytes()
+    for number, end in enumerate(range(0, len(whole) - 1, 7), 1):  # the last sign is a bracket
+        progress.write_bytes(whole[:end])
+        (told,) = progress_file.Progress().record("90/single", True)
+        assert (
+            told == f"progress.json is damaged: it is kept as progress.json.damaged-{number}, and a new one was begun."
+        )
+        assert progress.with_name(f"progress.json.damaged-{number}").read_bytes() == whole[:end]
+        assert entries(progress)["90/single"]["attempts"] == 1
+
+
+SWAPPED = {
+    "a notebook": lambda path: shutil.copy(ROOT / "notebooks/01_freeze_basics.ipynb", path),
+    "weights": lambda path: shutil.copy(ROOT / "data/base.npz", path),
+    "a question file": lambda path: shutil.copy(DEMO, path),
+    "nested objects": lambda path: path.write_text('{"a":' * 50_000),
+    "a huge number": lambda path: path.write_text(
+        '{"format": 1, "questions": {"x": {"attempts": ' + "9" * 5000 + "}}}"
+    ),
+    "too large": lambda path: (path.touch(), os.truncate(path, TOO_LARGE)),
+}
+
+
+@pytest.mark.parametrize("make", SWAPPED.values(), ids=SWAPPED)
+def test_what_is_no_progress_file_is_set_aside(progress, make):
+    make(progress)
+    before = progress.stat()
+    (told,) = progress_file.Progress().record("90/single", True)
+    why = "too large to be a progress file" if before.st_size == TOO_LARGE else "damaged"
+    assert told.startswith(f"progress.json is {why}: it is kept as progress.json.damaged-1, and")
+    kept = progress.with_name("progress.json.damaged-1").stat()
+    assert (kept.st_ino, kept.st_size) == (before.st_ino, before.st_size)
+    assert list(entries(progress)) == ["90/single"]
+
+
+def test_a_progress_file_that_may_not_be_read_is_left_alone(open_folder, monkeypatch):
+    path = open_folder / "progress.json"
+    monkeypatch.setenv("FREEZING_PROGRESS", str(path))
+    progress_file.Progress().record("90/single", True)
+    path.chmod(0)
+    mine = progress_file.Progress()
+    with without_rights():
+        (told,) = mine.record("90/numeric", True)
+        assert "Your progress is not saved" in told and "Permission denied" in told
+    path.chmod(0o644)
+    assert list(entries(path)) == ["90/single"] and [file.name for file in open_folder.iterdir()] == ["progress.json"]
+    assert mine.save() == [] and list(entries(path)) == ["90/single", "90/numeric"]  # it was kept for then
+
+
+# --- question files ---------------------------------------------------------------------------------------------------
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefghi", "bcdefghij", strict=True)
+)
+ENTRY = "title: x\nquiz:\n  - {{id: 90/a, kind: numeric, prompt: x, otherwise: x, tolerance: 0, answer: {}}}\n"
+TIMED = "title: x\nchallenge:\n  - {{id: 90/a, kind: single, problem: model, options: {{a: 1}}, seconds: {}}}\n"
+BOMBS = {
+    "aliases": LAUGHS + "title: *j\nquiz: *j\n",
+    "aliases as fields": LAUGHS + "title: x\nquiz:\n  - {id: *j, kind: *j, prompt: *j, options: *j}\n",
+    "aliases as a level": LAUGHS + "title: x\ncards:\n  - {id: 90/a, level: *j, front: *j, back: x}\n",
+    "aliases as concepts": LAUGHS + "title: x\nrecall:\n  - {id: 90/a, prompt: x, concepts: *j}\n",
+    "merged maps": "title: x\na: &a {k: v}\n" + LAUGHS.partition("\n")[2].replace("[", "{<<: [").replace("]", "]}"),
+    "brackets": "title: " + "[" * 100_000,
+    "braces": "title: " + "{a: " * 100_000,
+    "dashes": "title: x\nquiz:\n  " + "- " * 100_000,
+    "a long number": ENTRY.format("9" * 4000),
+    "a longer number": ENTRY.format("0x" + "f" * 6000),
+    "endless": ENTRY.format(".inf"),
+    "a long time": TIMED.format("0x" + "f" * 6000),
+    "a Python object": "title: !!python/object/new:os.system [echo trap]\n",
+    "a Python name": "title: !!python/name:os.system\n",
+    "bytes": "title: !!binary aGVsbG8=\n",
+    "a set": "title: !!set {a, b}\n",
+    "two files in one": "title: x\n---\ntitle: y\n",
+    "a sign that is none": 'title: "\\ud800"\n',
+}
+VALIDATE = """
+import json, resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (3_000_000_000,) * 2)
+from pathlib import Path
+from utils.study import questions
+print(json.dumps({path.parent.name: questions.validate(path) for path in Path(sys.argv[1]).glob("*/90_x.yaml")}))
+"""
+
+
+def test_no_question_file_takes_all_time_or_memory_or_runs_code(tmp_path):
+    for name, text in BOMBS.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "90_x.yaml").write_text(text)
+    (tmp_path / "too large").mkdir()
+    (tmp_path / "too large/90_x.yaml").touch()
+    os.truncate(tmp_path / "too large/90_x.yaml", TOO_LARGE)
+    command = [sys.executable, "-c", VALIDATE, tmp_path]  # apart: it might end the process, or never end
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found.keys() == {*BOMBS, "too large"}
+    for name, problems in found.items():
+        assert problems and all(text.startswith("90_x.yaml") and len(text) < 300 for text in problems), name
+    assert "too large or too deeply nested" in found["too large"][0] and "too large" in found["dashes"][0]
+    assert "'<<' is not allowed here" in found["merged maps"][0]
+    assert any("must be a number, not one so large" in text for text in found["a longer number"])
+
+
+def with_markup(value, key=""):
+    """A question with markup in every text that is shown."""
+    if isinstance(value, dict):
+        return {name: with_markup(part, name) for name, part in value.items()}
+    if isinstance(value, list):
+        return [with_markup(part, key) for part in value]
+    return f"{SCRIPT} `{SCRIPT}` {value}" if isinstance(value, str) and key not in KEPT else value
+
+
+KEPT = ("id", "kind", "level", "section", "file", "says", "mistake", "problem", "keras", "torch")
+HARMLESS = {"div", "p", "b", "br", "code", "pre", "details", "summary", "ul", "li", "small", "span", "style"}
+ATTRIBUTE = r' (class="[a-z0-9 -]+"|role="status"|aria-live="\w+"|tabindex="-?\d+"|lang="en")'
+
+
+def harmful(page):
+    """The tags of a page that are not plain, or have more than a plain attribute."""
+    tags = re.findall(r"<[^>]*>?", page)
+    names = "|".join(HARMLESS)
+    return [tag for tag in tags if not re.fullmatch(rf"</?({names})({ATTRIBUTE})*\s*/?>", tag)]
+
+
+def test_what_finds_harmful_tags_finds_them():
+    assert harmful(f"<p>{SCRIPT}</p>") and harmful('<p class="a" style="x">') and not harmful('<p class="a">x</p>')
+
+
+def pages(box):
+    for part in getattr(box, "children", ()):
+        yield from pages(part)
+    if type(box).__name__ == "HTML":
+        yield box.value
+
+
+@pytest.mark.parametrize("question", questions.read(DEMO)[0]["questions"].values(), ids=lambda value: value["id"])
+def test_markup_in_a_question_is_shown_as_typed(question, monkeypatch):
+    question = with_markup(question)
+    if question["section"] == "cards":
+        shown = [views.cards_bundle([question])["text/html"]]
+    elif question["section"] not in ("quiz", "recall"):
+        return pytest.skip("this kind has no view of its own")
+    else:
+        bundle = views.quiz_bundle if question["section"] == "quiz" else views.recall_bundle
+        shown = [bundle(question)["text/html"]]
+        score = scoring.Score(False, (SCRIPT, SCRIPT), None)
+        box = views.live(question, lambda *_: (score, [SCRIPT]), lambda: SCRIPT, None)
+        for button in [part for part in [*box.children, *getattr(box.children[-2], "children", ())] if is_button(part)]:
+            button.click()
+        shown += pages(box)
+        assert len(shown) > 2
+    assert [tag for page in shown for tag in harmful(page)] == []
+    assert any(html.escape("<script>", quote=False) in page for page in shown)
+
+
+def is_button(part):
+    return type(part).__name__ == "Button"
+
+
+# --- a learner's name -------------------------------------------------------------------------------------------------
+
+NAMES = [
+    SCRIPT,
+    "]]>",
+    "&lt;b&gt;&#60;",
+    '"/><script>',
+    "Åsa\x00\x1b[31m\u202eevil",
+    "李 小龙",
+    "x" * 10_000,
+    "e" + "\u0301" * 500,
+]
+
+
+def badge_of(name):
+    return badge.svg(name, "2026-11-22T10:00:00+00:00", 321.0, 2)
+
+
+def test_a_name_with_markup_is_text_in_the_badge():
+    plain = [(part.tag, sorted(part.attrib)) for part in ET.fromstring(badge_of("Ada")).iter()]
+    for name in NAMES:
+        text = badge_of(name)
+        root = ET.fromstring(text)
+        tags = [(part.tag, sorted(set(part.attrib) - {"textLength", "lengthAdjust"})) for part in root.iter()]
+        assert tags == plain and len(text) < 5000
+        assert badge.clean_name(name) in [part.text for part in root.iter()]
+
+
+def test_any_name_makes_a_badge_or_is_refused():
+    rng = random.Random(2)
+    ranges = [
+        (0, 0x250),
+        (0x300, 0x370),
+        (0x590, 0x700),
+        (0x2000, 0x2100),
+        (0xD7F0, 0xE010),
+        (0xFE00, 0x10000),
+        (0x1F1E6, 0x1FA00),
+    ]
+    made = 0
+    for _ in range(300):
+        name = "".join(chr(rng.randrange(*rng.choice(ranges))) for _ in range(rng.randrange(30)))
+        with contextlib.suppress(questions.StudyError):
+            ET.fromstring(badge_of(name).encode("utf-8"))
+            made += 1
+    assert made > 200
+
+
+# --- notebooks --------------------------------------------------------------------------------------------------------
+
+CELL = {"cell_type": "code", "execution_count": 3, "metadata": {}, "outputs": [], "source": ["print('one')\n", "2"]}
+OLD_CELL = {"cell_type": "code", "language": "python", "collapsed": False, "outputs": [], "prompt_number": 3}
+OLD = {
+    "1": {"nbformat": 1, "cells": [{"cell_type": "code", "code": "print('one')\n2", "prompt_number": 3}]},
+    "2": {"nbformat": 2, "metadata": {}, "worksheets": [{"cells": [{**OLD_CELL, "input": "print('one')\n2"}]}]},
+    "3": {
+        "nbformat": 3,
+        "nbformat_minor": 0,
+        "metadata": {"name": "old"},
+        "worksheets": [{"cells": [{**OLD_CELL, "input": ["print('one')\n", "2"], "metadata": {}}], "metadata": {}}],
+    },
+    "4.0": {"nbformat": 4, "nbformat_minor": 0, "metadata": {}, "cells": [CELL]},
+    "4.4": {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [CELL]},
+    "two of one id": {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{**CELL, "id": "a"}] * 2},
+}
+
+
+@pytest.mark.parametrize("old", OLD.values(), ids=OLD)
+def test_a_notebook_of_an_older_format_is_read_as_a_new_one_in_silence(tmp_path, old):
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps(old))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        notebook = run_notebooks.read(path)
+        nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, nbformat.v4.nbformat_minor)
+    assert {cell.source for cell in notebook.cells} == {"print('one')\n2"}
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+
+
+@pytest.mark.parametrize(
+    "content", [{"nbformat": 5, "cells": [CELL]}, {"nbformat": "4", "cells": [CELL]}, "[" * 100_000]
+)
+def test_a_notebook_of_a_newer_format_or_none_gets_one_sentence(tmp_path, content):
+    path = tmp_path / "x.ipynb"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(SystemExit) as stop:
+        run_notebooks.read(path)
+    assert stop.value.code == f"{path} is not a notebook of format 1 to 4: restore it, or leave it out."
+
+
+# --- a full disk ------------------------------------------------------------------------------------------------------
+
+
+class Disk:
+    """A small disk of its own (tmpfs), full from the start."""
+
+    def __init__(self, path):
+        self.path, self.filler = path, path / "filler"
+        self.fill()
+
+    def fill(self, left=0):
+        """Take all room, but for `left` bytes."""
+        with open(self.filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)) == 4096:
+                pass
+        os.truncate(self.filler, self.filler.stat().st_size - left)
+
+    def make_room(self):
+        self.filler.unlink()
+
+    def files(self):
+        return sorted(path.name for path in self.path.iterdir() if path != self.filler)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    path = tmp_path / "disk"
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k,mode=777", "tmpfs", path]
+    if not shutil.which("mount") or os.geteuid() or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("only root on Linux can mount a small disk to fill")
+    try:
+        yield Disk(path)
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)  # it may still be the current folder
+
+
+def quick(a, seed):
+    return {"value": a + seed}
+
+
+def test_a_full_disk_during_a_sweep(disk, capsys):
+    disk.fill(left=3 * 4096)
+    grid = {"a": [1, 2, 3, 4, 5]}
+    rows = sweep.run(quick, grid, seeds=2, cache=disk.path, progress=False)
+    assert [row["value"] for row in rows] == [1, 2, 3, 4, 5, 2, 3, 4, 5, 6]
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 1 and "finished runs are not kept: nothing can be written to" in said[0]
+    assert "No space left on device" in said[0]
+    kept = disk.files()
+    assert 1 <= len(kept) <= 3 and all(name.endswith(".json") for name in kept)  # what was kept before is whole
+    disk.make_room()
+    assert sweep.run(quick, grid, seeds=2, cache=disk.path, progress=False) == rows
+    assert len(disk.files()) == 10 and set(kept) < set(disk.files()) and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("left", [0, 4096], ids=["no room for the lock", "no room for the new file"])
+def test_a_full_disk_during_a_progress_save(disk, monkeypatch, left):
+    path = disk.path / "progress.json"
+    monkeypatch.setenv("FREEZING_PROGRESS", str(path))
+    disk.make_room()
+    mine = progress_file.Progress()
+    assert mine.record("90/single", True) == []
+    before = path.read_bytes()
+    disk.fill(left)
+    (told,) = mine.record("90/numeric", True)
+    assert told.endswith("(No space left on device). Make room there: your next answer then saves this one too.")
+    assert mine.record("90/multiple", False) == []  # told once
+    assert path.read_bytes() == before and disk.files() == ["progress.json"]  # neither a lock nor half a file
+    assert sorted(mine.entries()[0]) == ["90/multiple", "90/numeric", "90/single"]
+    disk.make_room()
+    assert mine.record("90/single", True) == []
+    assert {name: entry["attempts"] for name, entry in entries(path).items()} == {
+        "90/single": 2,
+        "90/numeric": 1,
+        "90/multiple": 1,
+    }
+
+
+def test_a_badge_on_a_full_disk_leaves_no_half_file(disk):
+    disk.fill(left=0)
+    with pytest.raises(badge.StudyError, match="No space left on device"):
+        badge.save("<svg/>" * 1000, disk.path)
+    assert disk.files() == []
+    disk.make_room()
+    assert badge.save("<svg/>", disk.path).name == "freezing_master.svg"
+
+
+def test_a_damaged_file_on_a_full_disk_is_kept(disk, monkeypatch):
+    path = disk.path / "progress.json"
+    monkeypatch.setenv("FREEZING_PROGRESS", str(path))
+    disk.make_room()
+    path.write_text("{")
+    disk.fill()
+    progress_file.Progress().record("90/single", True)
+    kept = [name for name in disk.files() if (disk.path / name).read_text() == "{"]
+    assert len(kept) == len(disk.files()) == 1
+
+
+@pytest.mark.parametrize("where", ["the notebook's disk", "the disk of build/"])
+def test_a_full_disk_during_make_run(disk, tmp_path, monkeypatch, where):
+    disk.make_room()
+    notebook = disk.path / "x.ipynb"
+    notebook.write_text(json.dumps(OLD["4.4"]))
+    before = notebook.read_bytes()
+    if where == "the notebook's disk":
+        monkeypatch.chdir(tmp_path)
+        arguments, named = ["--in-place", str(notebook)], str(notebook)
+    else:
+        monkeypatch.chdir(disk.path)
+        (disk.path / "build/notebooks").mkdir(parents=True)
+        arguments, named = ["x.ipynb"], "build/notebooks/x.ipynb"
+    disk.fill()
+    with pytest.raises(SystemExit) as stop:
+        run_notebooks.main(arguments)
+    assert stop.value.code.startswith(f"Cannot write {named} (No space left on device): it is as it was.")
+    assert "\n" not in stop.value.code and notebook.read_bytes() == before
+    assert [path for path in disk.path.rglob("*") if path.is_file() and path not in (notebook, disk.filler)] == []
+
+
+def test_a_file_where_the_folder_build_belongs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("x.ipynb").write_text(json.dumps(OLD["4.4"]))
+    Path("build").write_text("")
+    with pytest.raises(SystemExit, match=r"Cannot make the folder build/notebooks \(Not a directory\)\."):
+        run_notebooks.main(["x.ipynb"])
+
+
+def test_a_kernel_that_does_not_start_gets_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("x.ipynb").write_text(json.dumps(OLD["4.4"]))
+    Path("own").mkdir()
+    Path("own/profile_default").write_text("")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "own"))  # as on a full disk: a folder there cannot be made
+    with pytest.raises(SystemExit) as stop:
+        run_notebooks.main(["x.ipynb"])
+    assert stop.value.code.startswith("x.ipynb: its kernel does not start (") and "\n" not in stop.value.code
