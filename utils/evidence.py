@@ -67,16 +67,20 @@ def mean_interval(values, level=0.95):
 
 
 def time_ratios(steps, rounds=15):
-    """How long each step takes, as a share of the first one's time in the same round.
+    """How much processor time each step takes, as a share of the first one's in the same round.
 
     steps: name -> function without arguments. They run in turn, so that what disturbs the machine disturbs all alike;
-    one round before the first is not counted. Returns name -> float64 array (rounds,).
+    one round before the first is not counted. Processor time, summed over threads, since a busy machine stretches
+    the time by the clock by chance (ten notebooks at once: by up to 2); where the system counts it too coarsely, as
+    Windows does, the clock's is taken. Returns name -> float64 array (rounds,).
     """
+    fine = time.get_clock_info("process_time").resolution < 1e-5
+    now = time.process_time if fine else time.perf_counter
     seconds = {name: [] for name in steps}
     for _ in range(rounds + 1):
         for name, step in steps.items():
-            start = time.perf_counter()
+            start = now()
             step()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(now() - start)
     first = np.array(next(iter(seconds.values()))[1:])
     return {name: np.array(values[1:]) / first for name, values in seconds.items()}
