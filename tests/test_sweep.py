@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import importlib.metadata
 import json
 import os
 import signal
@@ -99,6 +100,7 @@ def test_workers_run_one_thread_each_and_import_no_tensorflow():
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})
 
 
+@pytest.mark.slow
 def test_a_cluster_of_two_worker_processes_gives_the_table_of_one():
     distributed = pytest.importorskip("distributed", reason="the development dependency distributed is not installed")
     grid = {"per_class": [2], "frozen": [3, 4]}
@@ -190,7 +192,7 @@ import json; print(json.dumps(rows))
 """
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_sweep_goes_on_and_gives_the_identical_table(tmp_path, jobs):
     log, path = tmp_path / "log", tmp_path / "sweep.py_"
     command = [sys.executable, path]
@@ -237,66 +239,6 @@ def test_a_damaged_file_is_computed_anew(tmp_path, damage, calls):
     assert len(calls) == 7
 
 
-RECIPE = """
-RATE = 0.5
-def helper(a):
-    return RATE * a
-class Scale:
-    by = 2
-    def __call__(self, a):
-        return self.by * a
-scale = Scale()
-def recipe(a, seed, extra=1):
-    inner = lambda: helper(a) + extra
-    return {"value": scale(inner())}
-"""
-
-
-def made(source):
-    space = {"__name__": "__main__"}
-    exec(source, space)
-    return space["recipe"]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "again"),
-    [
-        ("RATE = 0.5", "RATE = 0.25", True),
-        ("RATE * a", "RATE + a", True),
-        ("by = 2", "by = 3", True),
-        ("self.by * a", "self.by - a", True),
-        ("extra=1", "extra=2", True),
-        ("inner())", "inner() + 1)", True),
-        ("RATE = 0.5", "RATE = 0.5  # half\n\n", False),
-        ("RATE = 0.5", "OTHER = 0.25\nRATE = 0.5", False),
-    ],
-)
-def test_a_changed_recipe_is_told_from_a_changed_comment(old, new, again):
-    one, two = made(RECIPE), made(RECIPE.replace(old, new))
-    assert (sweep.fingerprint(one) != sweep.fingerprint(two)) is again
-
-
-def test_what_a_recipe_uses_through_wrappers_counts():
-    def with_constant(value):
-        @functools.cache
-        def helper():
-            return value
-
-        return functools.partial(lambda a, seed, b: {"value": helper() + a}, b=1)
-
-    assert sweep.fingerprint(with_constant(1)) != sweep.fingerprint(with_constant(2))
-    assert sweep.fingerprint(with_constant(1)) == sweep.fingerprint(with_constant(1))
-
-
-def test_the_fingerprint_is_the_same_in_another_process():
-    code = "from utils import sweep; import test_sweep; print(sweep.fingerprint(test_sweep.tiny))"
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    shown = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
-    )
-    assert shown.stdout.strip() == sweep.fingerprint(tiny)
-
-
 def test_a_changed_recipe_is_not_served_old_results(tmp_path):
     def recipe(a, seed):
         return {"value": a}
@@ -316,8 +258,8 @@ def test_a_changed_library_or_data_set_is_not_served_old_results(tmp_path, monke
         patch.setattr(data, "FOLDER", tmp_path)
         sweep.run(quick, GRID, seeds=1, cache=tmp_path)
     assert len(calls) == 12
-    version = sweep.importlib.metadata.version
-    monkeypatch.setattr(sweep.importlib.metadata, "version", lambda name: "0.1" if name == "torch" else version(name))
+    version = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.1" if name == "torch" else version(name))
     sweep.run(quick, GRID, seeds=1, cache=tmp_path)
     assert len(calls) == 18
 

@@ -7,23 +7,17 @@ this module. These see from flags and modes which first blocks of the course's P
 and compute these blocks' output once. PyTorch is imported when they are first called, TensorFlow never.
 """
 
-import ast
 import contextlib
 import ctypes
-import dis
 import functools
 import hashlib
-import importlib.metadata
 import importlib.util
 import inspect
 import itertools
 import json
 import os
-import platform
 import sys
-import sysconfig
 import tempfile
-import types
 from collections import OrderedDict
 from pathlib import Path
 
@@ -32,8 +26,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from utils import data
+from utils.fingerprint import NoFingerprint, fingerprint
 
-LIBRARIES = ("numpy", "torch", "keras", "tensorflow", "scikit-learn", "scipy")  # results hang on their versions
 MEMORY = 60e6  # bytes of frozen blocks' outputs that a process keeps
 
 
@@ -148,9 +142,9 @@ class _Store:
     def __init__(self, folder, recipe):
         self.folder = Path(folder)
         try:
-            self.common = fingerprint(recipe)
+            self.common = fingerprint(recipe, sys.modules[__name__])
             self.folder.mkdir(parents=True, exist_ok=True)
-        except _NoFingerprint as error:
+        except NoFingerprint as error:
             self._give_up(f"{error} cannot be compared with an earlier run; pass it as a plain value")
         except OSError as error:
             self._give_up(f"{folder} cannot be used ({error.strerror})")
@@ -160,7 +154,8 @@ class _Store:
         if self.folder is None:
             return None
         try:
-            head, _, body = self._path(cell).read_bytes().partition(b"\n")
+            with open(self._path(cell), "rb") as file:
+                head, _, body = file.read(1_000_000).partition(b"\n")  # no result of numbers and texts is larger
             if head != hashlib.sha256(body).hexdigest().encode():
                 return None  # damaged, or of another program: computed anew
             kept = json.loads(body)
@@ -193,157 +188,6 @@ class _Store:
         self.folder = None
 
 
-class _NoFingerprint(Exception):
-    """Something that a recipe uses cannot be told from a changed one."""
-
-
-def fingerprint(recipe):
-    """64 hexadecimal digits that change with the recipe's code and what it uses, with the course's data, and with the
-    versions of Python and the libraries.
-
-    What it uses: functions, classes, modules and values that it names, wherever they stand outside of installed
-    libraries, in turn with what they use. Of modules every character counts, of the others comments do not.
-    """
-    digest = hashlib.sha256(platform.python_version().encode())
-    digest.update((data.FOLDER / "SHA256SUMS").read_bytes())
-    _describe_module(__name__, digest.update, {})
-    for name in LIBRARIES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            digest.update(f"{name} {importlib.metadata.version(name)}".encode())
-    _describe(recipe, digest.update, {})
-    return digest.hexdigest()
-
-
-def _describe(thing, say, seen):
-    """Say, in bytes, what a recipe or a thing that it uses does. seen: id -> (number, thing), for circles."""
-    if id(thing) in seen and not isinstance(thing, int | float | str | bytes | None):
-        return say(f"again {seen[id(thing)][0]}".encode())
-    seen[id(thing)] = len(seen), thing  # kept alive, so that no other thing gets its id
-    say(f"<{type(thing).__name__}".encode())
-    if isinstance(thing, types.ModuleType):
-        _describe_module(thing.__name__, say, seen)
-    elif isinstance(thing, types.BuiltinFunctionType | np.ufunc):
-        say(str(getattr(thing, "__qualname__", thing)).encode())
-    elif isinstance(thing, functools.partial):
-        _describe((thing.func, thing.args, thing.keywords), say, seen)
-    elif isinstance(thing, types.MethodType):
-        _describe((thing.__func__, thing.__self__), say, seen)
-    elif hasattr(thing, "__wrapped__") and not isinstance(thing, types.FunctionType | type):
-        _describe(thing.__wrapped__, say, seen)  # functools.cache and the like
-    elif isinstance(thing, types.FunctionType | type) and _is_covered(thing):
-        say(thing.__qualname__.encode())
-        _describe_module(thing.__module__, say, seen)
-    elif isinstance(thing, types.FunctionType):
-        _describe_function(thing, say, seen)
-    elif isinstance(thing, type):
-        inside = {name: value for name, value in vars(thing).items() if name not in _NOT_CODE}
-        _describe((thing.__bases__, inside), say, seen)
-    elif isinstance(thing, staticmethod | classmethod):
-        _describe(thing.__func__, say, seen)
-    elif isinstance(thing, property):
-        _describe((thing.fget, thing.fset), say, seen)
-    elif isinstance(thing, tuple | list):
-        for part in thing:
-            _describe(part, say, seen)
-    elif isinstance(thing, dict):
-        for key, value in thing.items():
-            _describe(key, say, seen)
-            _describe(value, say, seen)
-    elif isinstance(thing, int | float | complex | str | bytes | range | None | types.EllipsisType):
-        say(repr(thing).encode())
-    else:
-        _describe_value(thing, say, seen)
-    say(b">")
-
-
-_NOT_CODE = ("__module__", "__dict__", "__weakref__", "__doc__", "__firstlineno__", "__static_attributes__")
-
-
-def _describe_function(function, say, seen):
-    _describe((function.__defaults__, function.__kwdefaults__), say, seen)
-    for cell in function.__closure__ or ():
-        with contextlib.suppress(ValueError):  # an empty cell
-            _describe(cell.cell_contents, say, seen)
-    for name in sorted(_describe_code(function.__code__, say, seen)):
-        say(name.encode())
-        if name in function.__globals__:
-            _describe(function.__globals__[name], say, seen)
-
-
-def _describe_code(code, say, seen):
-    """The code's instructions and constants, without names of files and numbers of lines. Returns the global names."""
-    say(repr((code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_flags)).encode())
-    names = set()
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            names |= _describe_code(constant, say, seen)
-        elif isinstance(constant, frozenset):
-            say(repr(sorted(map(repr, constant))).encode())
-        else:
-            _describe(constant, say, seen)
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            names.add(instruction.argval)
-        elif instruction.opname == "IMPORT_NAME":
-            _describe_module(instruction.argval, say, seen)
-        elif instruction.opname == "IMPORT_FROM":
-            _describe_module(f"utils.{instruction.argval}", say, seen)  # `from utils import x`; another x has no file
-    return names
-
-
-def _describe_module(name, say, seen):
-    """A module by its version, or, if it is not installed, its source and that of what it imports."""
-    if name in seen:
-        return
-    seen[name] = name, name
-    say(f"{name} {getattr(sys.modules.get(name), '__version__', '')}".encode())
-    with contextlib.suppress(ImportError, ValueError, AttributeError, TypeError, SyntaxError):
-        if _is_installed(importlib.util.find_spec(name.partition(".")[0]).origin):
-            return  # and do not import its package to find the rest of the name
-        file = importlib.util.find_spec(name).origin
-        if file.endswith(".py"):
-            source = Path(file).read_bytes()
-            say(source)
-            for node in ast.walk(ast.parse(source)):
-                if isinstance(node, ast.Import | ast.ImportFrom):
-                    names = [alias.name for alias in node.names]
-                    module = getattr(node, "module", None)
-                    for other in [module, *(f"{module}.{n}" for n in names)] if module else names:
-                        _describe_module(other, say, seen)
-
-
-def _describe_value(thing, say, seen):
-    """Any other value: by its class, and its contents, as they are pickled if the class is a library's."""
-    _describe(type(thing), say, seen)
-    if hasattr(thing, "__dict__") and not _is_covered(type(thing)):
-        return _describe(vars(thing), say, seen)
-    try:
-        say(joblib.hash(thing, "sha1").encode())
-    except Exception as error:  # pickling runs code of any kind
-        raise _NoFingerprint(f"a {type(thing).__name__} that the recipe uses") from error
-
-
-def _is_covered(thing):
-    """Whether this function or class is told well enough by its name: it is installed, or of `utils`."""
-    module = sys.modules.get(thing.__module__)
-    at_home = getattr(thing, "__globals__", None) is vars(module) if hasattr(thing, "__globals__") else True
-    if module is None or not at_home or thing.__module__ == "__main__":
-        return False  # made by exec, say
-    file = getattr(module, "__file__", None)
-    if file is None:
-        return thing.__module__ in sys.builtin_module_names
-    return _is_installed(file) or Path(file).resolve().parent == Path(__file__).resolve().parent
-
-
-def _is_installed(file):
-    path = Path(file).resolve()
-    inside = {"site-packages", "dist-packages"} & set(path.parts) or path.is_relative_to(_STDLIB)
-    return file in ("built-in", "frozen") or bool(inside)
-
-
-_STDLIB = Path(sysconfig.get_paths()["stdlib"]).resolve()
-
-
 # --- inside a recipe: pictures, training, accuracy, each computing once what is the same ----------------------------
 
 
@@ -356,7 +200,7 @@ def _images(*arguments):
 def images(split, style="wild", per_class=None, seed=0):
     """What `data.images` returns, to the bit; from memory if this process rendered it lately."""
     x, y = _images(split, style, per_class, seed)
-    return x.astype(np.float32) / 255, y.copy()
+    return np.divide(x, np.float32(255), dtype=np.float32), y.copy()
 
 
 def batches(n, steps, batch_size=32, seed=0):
