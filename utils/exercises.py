@@ -276,3 +276,129 @@ def blocks_open_and_norms_rest(open_blocks):
         if any(block.get_layer("bn").trainable for block in blocks):
             return "norms"
     return None
+
+
+@exercise("07/ex1")
+def a_base_that_rests_is_told_from_one_that_moves(base_rests):
+    import sys
+
+    lab = sys.modules.get("utils.torch_lab") or sys.modules.get("utils.keras_lab")  # what the notebook uses
+    parts = {
+        "nothing": lambda weight: False,
+        "head": lambda weight: weight.name.startswith("head."),
+        "statistics": lambda weight: weight.is_statistic,
+        "base": lambda weight: weight.name.startswith("base.") and not weight.is_statistic,
+    }
+    found = {}
+    for part, chosen in parts.items():
+        model, calls = lab.build(5), []
+
+        def train(given, model=model, calls=calls, chosen=chosen):
+            calls.append(given is model)
+            before = {id(weight.source) for weight in anatomy.weights(model) if chosen(weight)}
+            for weight in anatomy.weights(model):
+                if id(weight.source) in before:
+                    _shift(weight.source)
+
+        found[part] = bool(base_rests(model, train))
+        if calls != [True]:
+            return "not-called"
+    if found == {"nothing": True, "head": True, "statistics": False, "base": False}:
+        return None
+    if found["base"] or not found["nothing"]:
+        return "other"
+    return "statistics" if found["statistics"] else "head"
+
+
+def _shift(array):
+    """Add 1 to a Keras variable or a PyTorch tensor, where it is."""
+    if hasattr(array, "assign_add"):
+        array.assign_add(array * 0 + 1)
+    else:
+        array.data.add_(1)
+
+
+@exercise("07/ex2")
+def work_of_two_phases(share):
+    full, first = 26, 14
+    guesses = {(10 * first + 5 * full) / (15 * full): None, first / full: "first-phase"}
+    guesses |= {(10 * 20 + 5 * full) / (15 * full): "kept-input-gradients", (first / full + 1) / 2: "unweighted"}
+    nearest = min(guesses, key=lambda guess: abs(guess - share))
+    return guesses[nearest] if abs(nearest - share) < 0.006 else "other"
+
+
+@exercise("06/ex1")
+def head_trained_from_a_store(train_head):
+    import torch
+
+    from utils import torch_lab
+
+    x, y = data.images("target_pool", per_class=8)
+    inputs, labels = torch_lab.tensor(x), torch.from_numpy(y)
+    batches = torch.arange(40).reshape(2, 20).flip(1).repeat(3, 1)  # three epochs
+    model, reference, seen = torch_lab.build(5), torch_lab.build(5), []
+    before = snapshot(model)
+    model.base.block1.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    train_head(model, inputs, labels, batches)
+    names = set(moved(before, model))
+    if any(name.startswith("base.") and name.endswith(("weight", "bias")) for name in names):
+        return "base-trains"
+    if any("running" in name for name in names):
+        return "statistics"
+    if "head.weight" not in names:
+        return "head-still"
+    if sum(seen) > len(x):
+        return "not-stored"
+
+    def by_hand(features):
+        reference.head.load_state_dict(torch_lab.build(5).head.state_dict())
+        optimizer = torch.optim.SGD(reference.head.parameters(), lr=0.1)
+        for batch in batches:
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(reference.head(features[batch]), labels[batch]).backward()
+            optimizer.step()
+        return torch.allclose(reference.head.weight, model.head.weight, atol=1e-4)
+
+    in_training = reference.base(inputs).detach()
+    reference.base.load_state_dict(torch_lab.build(5).base.state_dict())
+    if not by_hand(reference.base.eval()(inputs).detach()):
+        return "training-mode" if by_hand(in_training) else "other"
+    augmented = []
+    train_head(torch_lab.build(5), inputs, labels, batches, lambda x: augmented.append(len(x)) or x.flip(3))
+    return None if sum(augmented) >= batches.numel() else "augmented-once"
+
+
+@exercise("06/ex2")
+def last_block_trained_from_a_store(tune_last_block):
+    from utils import keras_lab
+
+    import keras  # isort: skip
+
+    x, y = data.images("target_pool", per_class=8)
+    model, fit, given = keras_lab.build(5), keras.Model.fit, []
+
+    def recorded(self, x=None, *args, **kwargs):
+        given.append(tuple(getattr(x, "shape", ()))[1:])
+        return fit(self, x, *args, **kwargs)
+
+    before = keras_lab.get_weights(model)
+    keras.Model.fit = recorded
+    try:
+        tune_last_block(model, x, y)
+    finally:
+        keras.Model.fit = fit
+    after = keras_lab.get_weights(model)
+    names = {name.split(".")[0] for name in after if not np.array_equal(before[name], after[name])}
+    if not names:
+        return "copies"
+    if names & {"block1", "block2", "block3"}:
+        return "first-move"
+    if "block4" not in names:
+        return "block4-still"
+    if "head" not in names:
+        return "head-still"
+    if set(given) == {(4, 4, 64)}:
+        return None
+    if (32, 32, 3) in given:
+        return "not-stored"
+    return "cut-early" if {(16, 16, 16), (8, 8, 32)} & set(given) else "other"

@@ -311,5 +311,83 @@ def tuned_parts(parts, untouched, interval, xlabel):
     plt.show()
 
 
+def layer_charts(schedules, parts):
+    """Which part trains when, a panel a schedule: time from left to right, the first part at the bottom.
+
+    schedules: title -> part -> (start, end) of the span in which it trains, in shares of the run. parts: names.
+    """
+    figure, axes = plt.subplots(1, len(schedules), figsize=(0.6 + 2.2 * len(schedules), 2.6), sharey=True)
+    for axis, (title, spans) in zip(axes, schedules.items(), strict=True):
+        axis.barh(parts, 1, height=0.94, **FROZEN)
+        for y, part in enumerate(parts):
+            start, end = spans.get(part, (0, 0))
+            axis.barh(y, end - start, left=start, height=0.94, **TRAINABLE)
+        axis.set(title=title, xlim=(0, 1), ylim=(-0.5, len(parts) - 0.5), xlabel="share of the run")
+        axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axis.tick_params(axis="y", length=0)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
+    plt.show()
+
+
+def annealing(curves, xlabel, ylabel):
+    """Lines over the run, each named where it begins. curves: name -> (x, y), with y falling to 0 at its end."""
+    figure, axis = plt.subplots(figsize=(6, 3.2))
+    looks = ("-", (0, (5, 1)), "--", "-.", ":")
+    for i, (name, (x, y)) in enumerate(curves.items()):
+        axis.plot(x, y, color="black", linestyle=looks[i % 5], linewidth=1.2)
+        axis.annotate(
+            name, (x[0], y[0]), (-4, 0), textcoords="offset points", ha="right", va="center", fontsize="small"
+        )
+    axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.14, 1), ylim=(0, None))
+    axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    plt.show()
+
+
+def work(panels, xlabel):
+    """Work by kind as stacked bars, a row a schedule, the total at the end. panels: title -> label -> kind -> share."""
+    looks = {
+        "forward": {"facecolor": "0.25"},
+        "input gradients": {"facecolor": "0.6"},
+        "weight gradients": {"facecolor": "0.85"},
+        "filling the store": {"facecolor": "white", "edgecolor": "black", "hatch": "...."},
+    }
+    labels = list(next(iter(panels.values())))
+    size = (1.6 + 3.3 * len(panels), 1.1 + 0.32 * len(labels))
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        for y, kinds in enumerate(rows.values()):
+            left = 0
+            for kind, share in kinds.items():
+                if share:
+                    axis.barh(y, share, left=left, height=0.7, **looks[kind])
+                left += share
+            axis.text(left, y, f" {left:.2f}", va="center", fontsize="small")
+        axis.set(title=title, xlabel=xlabel, xlim=(0, 1.15))
+    axes[0, 0].set_yticks(range(len(labels)), labels)
+    axes[0, 0].invert_yaxis()
+    handles = [Patch(label=kind, **look) for kind, look in looks.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize="small")
+    plt.show()
+
+
+def steps_against_work(work, measured, xlabel):
+    """A row a case: a bar as long as its work, and on it what was measured.
+
+    work: case -> share. measured: framework -> case -> repeated measurements; the mark is their median, the line goes
+    from the lower to the upper quartile.
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 0.9 + 0.34 * len(work)))
+    axis.barh(list(work), list(work.values()), height=0.8, facecolor="0.85", label="work on paper")
+    for i, (framework, values) in enumerate(measured.items()):
+        low, middle, high = np.array([np.percentile(values[case], (25, 50, 75)) for case in work]).T
+        at = np.arange(len(work)) + 0.3 * (i - (len(measured) - 1) / 2)
+        look = FRAMEWORKS[framework] | {"linestyle": "none", "label": framework}
+        axis.errorbar(middle, at, xerr=[middle - low, high - middle], **look)
+    axis.set(xlabel=xlabel, ylabel="frozen blocks", xlim=(0, 1.1))
+    axis.invert_yaxis()
+    axis.legend(loc="lower right")
+    plt.show()
+
+
 def _legend():
     return [Patch(label="frozen", **FROZEN), Patch(label="trainable", **TRAINABLE)]

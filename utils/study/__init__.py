@@ -8,24 +8,30 @@
     hint("01/ex1")                           the next hint
     cards("01")                              the recall cards of a notebook
     progress()                               what is right, and what to review next
+    mixed()                                  what to answer again, from all notebooks
+    practice()                               problems like those of the challenge, without a clock
+    challenge()                              five problems against the clock, and a badge
 
 The questions stand in `data/questions/` (its README tells the format), the checks of exercises in `utils/exercises.py`.
-`python -m utils.study` looks for mistakes in them. Two environment variables: FREEZING_PROGRESS (the file of the
-learner's progress, or off) and FREEZING_WIDGETS=off (static questions only).
+`python -m utils.study` looks for mistakes in them. Three environment variables: FREEZING_PROGRESS (the file of the
+learner's progress, or off), FREEZING_WIDGETS=off (static questions only), and for tests FREEZING_SECONDS (`rounds.py`).
 """
 
 import atexit
 import dataclasses
 import functools
 
-from . import freetext, progress_file, questions, scoring, views
+from . import badge, freetext, progress_file, questions, review, rounds, rounds_view, scoring, views
 from .questions import StudyError
 
-__all__ = ["answer", "cards", "check", "explain", "hint", "progress", "quiz", "recall"]
+__all__ = [
+    *("answer", "cards", "challenge", "check", "explain", "hint", "mixed", "practice", "progress", "quiz", "recall"),
+]
 
 _progress = progress_file.Progress()
 atexit.register(_progress.save)
 _hints_given = {}  # question id: how many hints this kernel has given
+_rounds = {}  # what is played: "challenge", or the ids of a practice round -> rounds.Round
 _last_words = {}  # free-recall id: the text explained last, so that hints are about what is missing
 
 
@@ -186,6 +192,153 @@ def _next_hint(question):
         more = "There are no more hints" if hints else "There is no hint to this question"
         return f"{more}. Ask once more to see the answer."
     return end
+
+
+@_plainly
+def mixed(count=5):
+    """Show questions from all notebooks: what you got wrong, then what you have not seen, or not for longest.
+
+    count: how many, a whole number from 1.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise StudyError(f"The count must be a whole number from 1, not {questions.shown(count)}.")
+    entries, notes = _progress.entries()
+    for note in notes:
+        print(note)
+    for question in review.pick([questions.load(path)["questions"] for path in questions.files()], entries, count):
+        if question["section"] == "recall":
+            recall(question["id"])
+        else:
+            quiz(question["id"])
+
+
+@_plainly
+def challenge():
+    """The challenge: five problems against the clock. As a cell's last line it is shown; by code it is played with
+
+    .start(), .answer("b"), .repair(code), .next(), .status(), .give_up(), .badge(name) and .save_badge(name).
+    """
+    if "challenge" not in _rounds:
+        _rounds["challenge"] = rounds.Challenge(_progress)
+    groups = rounds.pool()
+    limits = [question["seconds"] for group in groups.values() for question in group] or [0]
+    bundle = rounds_view.challenge_bundle((min(limits), max(limits)))
+    return Game(_rounds["challenge"], bundle, [rounds_view.CHALLENGE])
+
+
+@_plainly
+def practice(which=None):
+    """Problems like those of the challenge, without a clock; shown and played as `challenge()` is.
+
+    which: None for five that are always the same and never asked in the challenge; a kind of problem ("output",
+    "model", "hyper-parameter", "debug", "concept") for all of it; or the id of one.
+    """
+    groups = rounds.pool()
+    if which is None:
+        ids = rounds.practice_ids(groups)
+    elif isinstance(which, str) and which in groups:
+        ids = [question["id"] for question in groups[which]]
+    else:
+        ids = [questions.find(which, ("challenge",))["id"]]
+    key = tuple(ids)
+    if key not in _rounds:
+        _rounds[key] = rounds.Round(ids, _progress.record)
+        _rounds[key].call = "practice()" if which is None else f'practice("{which}")'
+    found = [questions.find(id, ("challenge",)) for id in ids]
+    return Game(_rounds[key], rounds_view.practice_bundle(found), found)
+
+
+class Game:
+    """A challenge or a practice round as the learner has it: shown as a cell's last line, and played by its methods."""
+
+    def __init__(self, round_, bundle, shown):
+        self._round, self._bundle, self._shown = round_, bundle, shown
+
+    def _ipython_display_(self):
+        timed = self._round.timed
+        extra = (self._badge, self._save) if timed else (None, None)
+        views.show(self._bundle, lambda: rounds_view.RoundView(self._round, self._shown, *extra).view())
+
+    def __repr__(self):
+        return self._bundle["text/plain"]
+
+    @_plainly
+    def start(self):
+        """Begin: print the first problem. Its clock runs from now."""
+        self._tell(self._round.start())
+
+    @_plainly
+    def next(self):
+        """Print the next problem. Its clock runs from now."""
+        self._tell(self._round.next())
+
+    @_plainly
+    def status(self):
+        """Print the problem that is asked, and what is left of its time."""
+        self._tell(self._round.look()[2], whole=True)
+
+    @_plainly
+    def answer(self, *values):
+        """Answer the problem that is asked: an option key, several, a number, or what is printed."""
+        self._tell(self._round.answer(*values), whole=False)
+
+    @_plainly
+    def repair(self, code=None):
+        """Hand in the repaired code of a debug problem, a text; it is run apart from the notebook."""
+        self._tell(self._round.repair(code), whole=False)
+
+    @_plainly
+    def give_up(self):
+        """End the round."""
+        self._tell(self._round.give_up(), whole=False)
+
+    @_plainly
+    def badge(self, name=None):
+        """Show the badge, once five of five were right. name: for the badge; None for that of the last time."""
+        self._challenge_only()
+        bundle, _ = self._badge(name)
+        views.show(bundle)
+
+    @_plainly
+    def save_badge(self, name=None):
+        """Save the badge as an SVG file beside the notebook, and print where."""
+        self._challenge_only()
+        self._tell(self._save(name), whole=False)
+
+    def _challenge_only(self):
+        if not self._round.timed:
+            raise StudyError("Practice has no badge: it is for the challenge.")
+
+    def _award(self, name):
+        return self._round.award(name if name is None else badge.clean_name(name))
+
+    def _badge(self, name):
+        won = self._award(name)
+        text = badge.svg(**won)
+        return rounds_view.badge_bundle(text, badge.label(**won)), []
+
+    def _save(self, name):
+        path = badge.save(badge.svg(**self._award(name)), progress_file.folder())
+        return [f"Saved as {path}. Open it in a browser to print it."]
+
+    def _tell(self, lines, whole=True):
+        """Print lines, then where the round stands; `whole` prints the problem that is asked, too."""
+        for line in lines:
+            print(line.rstrip("\n"))
+        stage, state, told = self._round.look()
+        for line in told:
+            print(line.rstrip("\n"))
+        call = self._round.call
+        if stage == "asking":
+            print(self._round.heading(state))
+            if whole:
+                print(*rounds.task_lines(self._round.question(state), call), sep="\n")
+        elif stage == "told":
+            print(f"Go on with {call}.next()")
+        elif stage == "over":
+            print(f"Another round: {call}.start()")
+        else:
+            print(f"Begin with {call}.start()")
 
 
 @_plainly

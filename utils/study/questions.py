@@ -1,12 +1,15 @@
 """Question files: reading `data/questions/*.yaml`, and saying exactly what is wrong with one that is damaged.
 
 The format is told, with an example of each kind, in `data/questions/README.md`. A question is a plain dict, as written
-in its file, plus "section" (cards, quiz, recall or exercises) and "file" (the file's name).
+in its file, plus "section" (cards, quiz, recall, exercises or challenge) and "file" (the file's name). Where the
+environment variable FREEZING_FRAMEWORK names keras or torch (a one-framework edition does), questions read as its
+fields say.
 """
 
 import difflib
-import math
+import os
 import re
+import sys
 from pathlib import Path
 
 import yaml
@@ -14,11 +17,15 @@ import yaml
 from . import freetext
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "data" / "questions"
-SECTIONS = ("cards", "quiz", "recall", "exercises")
+SECTIONS = ("cards", "quiz", "recall", "exercises", "challenge")
 LEVELS = ("beginner", "intermediate", "advanced")
 KINDS = ("single", "multiple", "numeric", "output")
+PROBLEMS = ("output", "model", "hyper-parameter", "debug", "concept")  # of the challenge, in the order they are asked
 ID = re.compile(r"\d\d/[a-z0-9]+(-[a-z0-9]+)*")
 KEYS = "abcdefgh"
+FRAMEWORKS = ("keras", "torch")
+LARGEST = 1_000_000  # bytes of a question file
+NESTED = 10_000  # signs in it that may open a level: [ { ? -
 SAMPLES = 6  # accepted and rejected sample sentences a free-recall prompt needs, each
 
 
@@ -55,6 +62,7 @@ _USE = {
     "quiz": 'a quiz question: show it with quiz("id"), answer it with answer("id", ...).',
     "recall": 'a question for your own words: answer it with explain("id", "...").',
     "exercises": 'an exercise: check your result with check("id", result).',
+    "challenge": 'a problem of the challenge: try it without the clock with practice("id").',
 }
 
 
@@ -79,7 +87,7 @@ def notebook(name):
     return load(path)
 
 
-_loaded = {}  # path: (time of change, size, content), so that a teacher's edit shows at the next call
+_loaded = {}  # path: ((time of change, size, framework), content), so that a teacher's edit shows at the next call
 
 
 def load(path):
@@ -90,7 +98,8 @@ def load(path):
     """
     path = Path(path)
     try:
-        stamp = (path.stat().st_mtime_ns, path.stat().st_size)
+        framework = os.environ.get("FREEZING_FRAMEWORK", "")
+        stamp = (path.stat().st_mtime_ns, path.stat().st_size, framework)
     except OSError:
         raise QuestionFileError(f"{path.name}: this question file is missing.") from None
     if _loaded.get(path, (None,))[0] != stamp:
@@ -98,12 +107,25 @@ def load(path):
         if problems:
             more = f" ({len(problems) - 1} more: run python -m utils.study)" if problems[1:] else ""
             raise QuestionFileError(problems[0] + more)
-        _loaded[path] = (stamp, content)
+        _loaded[path] = (stamp, {**content, "questions": for_framework(content["questions"], framework)})
     return _loaded[path][1]
 
 
+def for_framework(questions, framework):
+    """The questions of an edition that has only one framework.
+
+    questions: {id: dict}. framework: "keras" or "torch"; anything else changes nothing. Returns {id: dict} without
+    those whose field of that name is `cut`, and with the fields that it holds put in place of the question's own.
+    """
+    if framework not in FRAMEWORKS:
+        return questions
+    left = {id: question for id, question in questions.items() if question.get(framework) != "cut"}
+    return {id: {**question, **question.get(framework, {})} for id, question in left.items()}
+
+
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """PyYAML's safe loader, which also refuses a key that stands twice (PyYAML keeps the last one silently)."""
+    """PyYAML's safe loader, which also refuses a key that stands twice (PyYAML keeps the last one silently), and the
+    merge key `<<`, by which a few lines can grow to fill all memory."""
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -111,6 +133,8 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             if not isinstance(key, yaml.ScalarNode) or key.value in seen:
                 what = f"{key.value!r} stands twice" if isinstance(key, yaml.ScalarNode) else "a key must be a word"
                 raise yaml.constructor.ConstructorError(None, None, what, key.start_mark)
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, "'<<' is not allowed here", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -123,7 +147,11 @@ def read(path):
     """
     path, problems = Path(path), []
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        text = path.read_text(encoding="utf-8") if path.stat().st_size <= LARGEST else None
+        # what may nest deeper would overflow libyaml's stack, which ends the kernel
+        if text is None or sum(map(text.count, "[{?-")) > NESTED:
+            return None, [f"{path.name}: the file is too large or too deeply nested: split it."]
+        raw = yaml.load(text, _Loader)
     except (OSError, UnicodeDecodeError) as error:
         return None, [f"{path.name}: the file cannot be read ({error})."]
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such as the date 2026-99-99
@@ -139,13 +167,15 @@ def read(path):
         entries = raw.get(section)
         for number, entry in enumerate(entries if isinstance(entries, list) else [], 1):
             name = entry.get("id") if isinstance(entry, dict) else None
-            reader = _Reader(path.name, name if isinstance(name, str) else f"{section}, number {number}", problems)
+            label = name if isinstance(name, str) else f"{section}, number {number}"
+            reader = _Reader(path.name, label, problems)
             if not isinstance(entry, dict):
                 reader.problem("", f"must be a mapping with an id, not {a_type(entry)}")
                 continue
             reader.id(entry, questions)
-            getattr(reader, section)(entry)
-            questions[str(name)] = {**entry, "section": section, "file": path.name}
+            for variant in reader.variants(entry):
+                getattr(reader, section)(variant)
+            questions[label] = {**entry, "section": section, "file": path.name}
     return {"title": raw.get("title"), "questions": questions}, problems
 
 
@@ -184,9 +214,10 @@ class _Reader:
             self.problem(field, "is empty")
 
     def number_(self, field, value):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
             hint = ", write 1.0e-3 for 1e-3" if isinstance(value, str) and "e" in value.lower() else ""
-            self.problem(field, f"must be a number, not {a_type(value)}{hint}")
+            what = "one so large" if a_type(value) == "a number" else a_type(value)
+            self.problem(field, f"must be a number, not {what}{hint}")
 
     def tolerance(self, field, value):
         before = len(self.problems)
@@ -227,7 +258,18 @@ class _Reader:
         elif name in known:
             self.problem("id", "is used twice")
 
-    # the four sections
+    def variants(self, entry):
+        """The entry as it reads in the whole course, and as it reads with one framework only."""
+        plain = {field: value for field, value in entry.items() if field not in FRAMEWORKS}
+        yield plain
+        for framework in FRAMEWORKS:
+            value = entry.get(framework, "cut")
+            if isinstance(value, dict) and value and "id" not in value:
+                yield plain | value
+            elif value != "cut":
+                self.problem(framework, "must be cut, or a mapping of the fields that read otherwise")
+
+    # the five sections
 
     def cards(self, entry):
         self.fields(
@@ -237,6 +279,37 @@ class _Reader:
     def quiz(self, entry):
         required = {"id": self.anything, "kind": self.one_of(*KINDS), "prompt": self.text}
         optional = {"code": self.text, "explanation": self.text, "hints": self.texts, "predict": self.flag}
+        self.question(entry, required, optional)
+
+    def challenge(self, entry):
+        required = {"id": self.anything, "problem": self.one_of(*PROBLEMS), "prompt": self.text}
+        required |= {"kind": self.one_of(*KINDS, "repair"), "seconds": self.seconds, "hint": self.text}
+        required |= {"explanation": self.text}
+        optional = {"code": self.text, "practice": self.flag}
+        if (entry.get("kind") == "repair") != (entry.get("problem") == "debug"):
+            self.problem("kind", "must be repair for the problem debug, and for no other")
+        if entry.get("kind") != "repair":
+            return self.question(entry, required, optional)
+        required |= {"code": self.text, "check": self.text, "mistakes": self.anything}
+        self.fields(entry, {**required, "right": self.texts, "wrong": self.list}, optional)
+        if entry.get("right") == []:
+            self.problem("right", "needs at least one repaired code")
+        self.mistakes_shown(entry)
+        for field in ("code", "check"):
+            self.python(field, entry.get(field))
+
+    def python(self, field, value):
+        try:
+            compile(value, field, "exec") if isinstance(value, str) else None
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            self.problem(field, f"is not Python ({error})")
+
+    def seconds(self, field, value):
+        if isinstance(value, bool) or not isinstance(value, int) or not 90 <= value <= 150:
+            self.problem(field, f"must be a whole number from 90 to 150, not {shown(value)}")
+
+    def question(self, entry, required, optional):
+        """The fields of a quiz question: options, or an answer that is typed."""
         kind = entry.get("kind")
         if kind in ("single", "multiple") or (kind == "output" and "answer" not in entry):
             self.fields(entry, {**required, "options": self.anything}, optional)
@@ -325,6 +398,10 @@ class _Reader:
             },
             {"hints": self.texts, "explanation": self.text},
         )
+        self.mistakes_shown(entry)
+
+    def mistakes_shown(self, entry):
+        """`mistakes` gives keys their hints, and each has an example among `wrong`."""
         mistakes = entry.get("mistakes", {})
         if not isinstance(mistakes, dict) or not mistakes and "mistakes" in entry:
             self.problem("mistakes", "must be a mapping of key: hint")
@@ -367,14 +444,17 @@ def validate(path):
     content, problems = read(path)
     if problems:
         return problems
-    for name, question in content["questions"].items():
-        if question["section"] == "recall":
-            problems += [f"{Path(path).name}: {name}: {fault}." for fault in freetext.sample_faults(question)]
-    return problems
+    for framework in ("", *FRAMEWORKS):
+        for name, question in for_framework(content["questions"], framework).items():
+            if question["section"] == "recall":
+                problems += [f"{Path(path).name}: {name}: {fault}." for fault in freetext.sample_faults(question)]
+    return list(dict.fromkeys(problems))
 
 
 def shown(value):
     """A value as a message may show it: short, and without the address in the repr of an object."""
+    if isinstance(value, int) and value.bit_length() > 200:
+        return "a number"  # Python refuses to write one of more than 4300 digits
     if isinstance(value, (str, int, float, bool, type(None))):
         return one_line(f'"{value}"' if isinstance(value, str) else repr(value), 60)
     return a_type(value)

@@ -37,10 +37,15 @@ def score(question, *values):
     return _typed(question, values)
 
 
+def _call(question):
+    """The beginning of the call that answers the question; the challenge has its own, in the field "call"."""
+    return question.get("call") or f'answer("{question["id"]}", '
+
+
 def _choice(question, values):
     options, several = question["options"], question["kind"] == "multiple"
     keys = [value.strip().rstrip(").").lower() if isinstance(value, str) else value for value in values]
-    call = f'answer("{question["id"]}", ' + ('"a", "b")' if several else '"a")')
+    call = _call(question) + ('"a", "b")' if several else '"a")')
     for key, value in zip(keys, values, strict=True):
         if not isinstance(key, str) or key not in options:
             return Score(None, (f"{shown(value)} is none of the choices {', '.join(options)}: write {call}.",))
@@ -62,7 +67,7 @@ def _choice(question, values):
 
 def _typed(question, values):
     is_text = isinstance(question["answer"], str)
-    call = f'answer("{question["id"]}", ' + ('"what is printed")' if is_text else "0.5)")
+    call = _call(question) + ('"what is printed")' if is_text else "0.5)")
     if len(values) != 1:
         return Score(None, (f"This question takes one answer: write {call}.",))
     value = values[0]

@@ -25,6 +25,8 @@ STYLE = """<style>
 .study-text, .study-text .widget-html-content {height: auto; line-height: 1.45; overflow-wrap: anywhere;
   font-size: var(--jp-content-font-size1, 14px)}
 .study-text pre {margin-bottom: 0.7em}
+.study-code textarea {font-family: var(--jp-code-font-family, monospace); white-space: pre; overflow-x: auto}
+.study-text [role=timer] {font-weight: bold}
 </style>"""
 
 
@@ -33,7 +35,8 @@ def text_html(text):
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
 
 
-def _heading(question):
+def heading(question):
+    """The prompt and code of a question as HTML."""
     code = ""
     if question.get("code"):
         code = f"<pre><code>{html.escape(question['code'].rstrip(), quote=False)}</code></pre>"
@@ -42,7 +45,8 @@ def _heading(question):
     return f"<p><b>{predict}{text_html(question['prompt'])}</b>{several}</p>{code}"
 
 
-def _fold(summary, *lines):
+def fold(summary, *lines):
+    """A part that opens by click or key; summary and lines are HTML."""
     return f"<details><summary>{summary}</summary>{'<br>'.join(lines)}</details>"
 
 
@@ -57,7 +61,7 @@ def quiz_bundle(question):
     for key, option in question.get("options", {}).items():
         after = explanation if option.get("right") and question["kind"] != "multiple" else []
         folds.append(
-            _fold(
+            fold(
                 f"{key}) {text_html(option['text'])}",
                 f"{RIGHT if option.get('right') else WRONG} {text_html(option['feedback'])}",
                 *after,
@@ -73,10 +77,10 @@ def quiz_bundle(question):
             f"{WRONG} <code>{html.escape(str(m['value']), quote=False)}</code>: {text_html(m['feedback'])}"
             for m in question.get("mistakes", ())
         ]
-        folds.append(_fold("Answer", *typed, f"{WRONG} Anything else: {text_html(question['otherwise'])}"))
+        folds.append(fold("Answer", *typed, f"{WRONG} Anything else: {text_html(question['otherwise'])}"))
     elif question["kind"] == "multiple" and explanation:
-        folds.append(_fold("Explanation", *explanation))
-    return {"text/html": _static(question, "".join(folds)), "text/plain": _one_line("Quiz", question)}
+        folds.append(fold("Explanation", *explanation))
+    return {"text/html": static(question, "".join(folds)), "text/plain": _one_line("Quiz", question)}
 
 
 def recall_bundle(question):
@@ -84,9 +88,9 @@ def recall_bundle(question):
     hints = "".join(f"<li>{text_html(concept['hint'])}</li>" for concept in question["concepts"])
     names = "".join(f"<li>{text_html(concept['name'])}</li>" for concept in question["concepts"])
     after = f"<p>{text_html(question['explanation'])}</p>" if question.get("explanation") else ""
-    folds = _fold("Hints", f"<ul>{hints}</ul>") + _fold("What a full answer says", f"<ul>{names}</ul>{after}")
+    folds = fold("Hints", f"<ul>{hints}</ul>") + fold("What a full answer says", f"<ul>{names}</ul>{after}")
     return {
-        "text/html": _static(question, f"<p>Write it down first, then compare.</p>{folds}"),
+        "text/html": static(question, f"<p>Write it down first, then compare.</p>{folds}"),
         "text/plain": _one_line("In your own words", question),
     }
 
@@ -99,7 +103,7 @@ def cards_bundle(cards):
         if group:
             counts.append(f"{len(group)} {level}")
             body.append(f"<p><b>{level.capitalize()}</b></p>")
-            body += [_fold(text_html(card["front"]), text_html(card["back"])) for card in group]
+            body += [fold(text_html(card["front"]), text_html(card["back"])) for card in group]
     return {"text/html": f"<div>{''.join(body)}</div>", "text/plain": f"Cards: {', '.join(counts)}"}
 
 
@@ -120,23 +124,25 @@ def show(bundle, widget=None):
     live = hasattr(shell, "kernel") and os.environ.get("FREEZING_WIDGETS", "").lower() != "off"
     display(bundle, raw=True)
     if widget and live and importlib.util.find_spec("ipywidgets"):
-        # An output of its own, which hides the static one while it lives (see `_hide`). In one output with it, a
+        # An output of its own, which hides the static one while it lives (see `hide`). In one output with it, a
         # trusted notebook opened anew would show "Error displaying widget: model not found" and no question.
         display({WIDGET: {"model_id": widget().model_id, "version_major": 2, "version_minor": 0}}, raw=True)
 
 
-def _static(question, body):
+def static(question, body):
     """The static view of a question, with the class by which the live view hides it."""
     run = "<p><small>Run this cell to answer here.</small></p>"
-    return f'<div class="{_name(question)}">{_heading(question)}{body}{run}</div>'
+    return f'<div class="{class_name(question)}">{heading(question)}{body}{run}</div>'
 
 
-def _name(question):
+def class_name(question):
+    """The class of a question's static view."""
     return "study-" + question["id"].replace("/", "-")
 
 
-def _hide(question):
-    return f"<style>.{_name(question)} {{display: none}}</style>"
+def hide(question):
+    """The style that hides a question's static view while the live one is there."""
+    return f"<style>.{class_name(question)} {{display: none}}</style>"
 
 
 def _status(lines=(), extra=""):
@@ -144,7 +150,7 @@ def _status(lines=(), extra=""):
     return f'<div role="status">{"<br>".join(map(text_html, lines))}{extra}</div>'
 
 
-class _View:
+class View:
     """What the live views share: the heading, a row of buttons, and the feedback. Subclasses add the inputs.
 
     submit(*values) -> (Score, notes) scores and records; hint() -> text; since: date of the first right answer or None.
@@ -162,7 +168,7 @@ class _View:
         """inputs: widgets, the last one a Check button or None."""
         *above, check = inputs
         buttons = [check] if check else []
-        head = self.text(STYLE + _hide(self.question) + _heading(self.question))
+        head = self.text(STYLE + hide(self.question) + heading(self.question))
         below = self.w.HBox([*buttons, self.button("Hint", self.on_hint)])
         box = self.w.VBox([head, *above, below, self.feedback])
         box.add_class("study-box")
@@ -192,7 +198,7 @@ class _View:
         return score
 
 
-class _Choose(_View):
+class _Choose(View):
     """One button an option; for `multiple` they are toggled, and a Check button scores."""
 
     def view(self):
@@ -218,7 +224,7 @@ class _Choose(_View):
         self.tell(*sorted(self.chosen))
 
 
-class _Type(_View):
+class _Type(View):
     """A line to type a number or what is printed, and a Check button.
 
     The value is sent when the line is left: sent letter by letter, a click may overtake the last ones.
@@ -231,7 +237,7 @@ class _Type(_View):
         return self.box(self.input, self.button("Check", lambda _: self.tell(self.input.value)))
 
 
-class _Write(_View):
+class _Write(View):
     """A text area for the learner's own words, and a Check button."""
 
     def view(self):
