@@ -1,25 +1,23 @@
-"""How much faster the sweep of notebook 05 is than the plain loop of separate trainings: `make bench`, or run it.
+"""How much faster the sweep of notebook 05 is than the plain loop of separate trainings, and whether it gives the same.
 
 Both do the same trainings, with the same batches, in turn, from one process. The plain loop is what one writes first:
 PyTorch's defaults (all threads, contiguous tensors), pictures rendered for each training, frozen blocks computed at
-every step. The sweep runs in two processes that were started beforehand.
+every step. The sweep runs in two processes that were started beforehand. By itself:
+`PYTHONPATH=. python tests/benchmarks/bench_sweep.py`.
 """
 
-import sys
+import os
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
+import numpy as np
+import torch
+from table import HEADERS, lines, row
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
+from utils import data, sweep, torch_lab
 
-THREADS = torch.get_num_threads()  # PyTorch's default, before torch_lab makes it 1
-
-from utils import data, sweep, torch_lab  # noqa: E402
-
-GRID = {"per_class": [5, 20, 200], "frozen": [0, 1, 2, 3, 4]}
+GRID, SEEDS, ROUNDS = {"per_class": [5, 20, 200], "frozen": [0, 1, 2, 3, 4]}, 2, 3
+# PyTorch's default is a thread for each core that it may use; not asked of PyTorch, since torch_lab has set it to 1
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def freeze_first(model, blocks):
@@ -40,7 +38,7 @@ def two_phases(per_class, frozen, seed):
     sweep.fit(model, x, y, optimizer_of(model, 1e-2, fused=True), 200, seed=seed)
     if frozen < 4:
         freeze_first(model, frozen)
-        sweep.fit(model, x, y, optimizer_of(model, 1e-3, fused=True), 100, seed=seed)
+        sweep.fit(model, x, y, optimizer_of(model, 1e-3, fused=True), 60, seed=seed)
     return {"train": sweep.accuracy(model, x, y), "test": sweep.accuracy(model, *sweep.images("target_test"))}
 
 
@@ -71,7 +69,7 @@ def plain(per_class, frozen, seed):
     plain_fit(model, x, y, optimizer_of(model, 1e-2), 200, seed)
     if frozen < 4:
         freeze_first(model, frozen)
-        plain_fit(model, x, y, optimizer_of(model, 1e-3), 100, seed)
+        plain_fit(model, x, y, optimizer_of(model, 1e-3), 60, seed)
     return {"train": plain_accuracy(model, x, y), "test": plain_accuracy(model, *tensors("target_test"))}
 
 
@@ -81,34 +79,44 @@ def nothing(seed):
 
 
 def plain_loop():
+    threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
-    cells = [(n, k, seed) for seed in (0, 1) for n in GRID["per_class"] for k in GRID["frozen"]]
+    cells = [(n, k, seed) for seed in range(SEEDS) for n in GRID["per_class"] for k in GRID["frozen"]]
     results = [plain(*cell)["test"] for cell in cells]
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     return np.array(results)
 
 
 def swept():
-    return np.array([row["test"] for row in sweep.run(two_phases, GRID, seeds=2, n_jobs=2, progress=False)])
+    return np.array([row["test"] for row in sweep.run(two_phases, GRID, SEEDS, n_jobs=2, progress=False)])
 
 
-def main():
+def rows():
+    """How many times as fast the sweep is, and how far its test accuracies are from the plain loop's."""
     sweep.run(nothing, {}, seeds=4, n_jobs=2, progress=False)  # the processes start, and import PyTorch
-    ratios = []
-    for _ in range(3):
-        start = time.perf_counter()
-        slow = plain_loop()
-        middle = time.perf_counter()
-        fast = swept()
-        end = time.perf_counter()
-        ratios.append((middle - start) / (end - middle))
-        print(f"plain loop {middle - start:.1f} s, sweep {end - middle:.1f} s, {ratios[-1]:.1f} times as fast")
-    apart = np.abs(slow - fast)
-    print(
-        f"test accuracies: mean {slow.mean():.4f} and {fast.mean():.4f}, largest difference of a run {apart.max():.4f}"
-    )
-    print(f"sweep: {np.median(ratios):.1f} times as fast as the plain loop (median of {len(ratios)}; target 3, aim 5)")
+    seconds = {"plain loop": [], "sweep": []}
+    accuracies = {}
+    for _ in range(ROUNDS):
+        for name, way in (("plain loop", plain_loop), ("sweep", swept)):
+            start = time.perf_counter()
+            accuracies[name] = way()
+            seconds[name].append(time.perf_counter() - start)
+    faster = np.array(seconds["plain loop"]) / seconds["sweep"]
+    differences = accuracies["sweep"] - accuracies["plain loop"]
+    what = "notebook 05's sweep: "
+    runs = f"{len(differences)} runs each"
+    return [
+        row(f"{what}plain loop of trainings / sweep", faster, goal=["at least", 3], note=f"{runs}; aim 5"),
+        row(f"{what}plain loop", seconds["plain loop"], "s", shown=False, note=f"{runs}, {THREADS} threads"),
+        row(f"{what}sweep", seconds["sweep"], "s", shown=False, note=f"{runs}, two processes of one thread"),
+        row(
+            f"{what}difference of the mean test accuracy", abs(differences.mean()), goal=["at most", 0.002], shown=False
+        ),
+        row(f"{what}largest difference of a run", abs(differences).max(), goal=["at most", 0.03], shown=False),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    from tabulate import tabulate
+
+    print(tabulate(lines(rows()), HEADERS, disable_numparse=True))

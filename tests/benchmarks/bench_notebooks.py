@@ -1,0 +1,32 @@
+"""Wall time and peak memory of every notebook, each run once on a fresh kernel as `make run` does."""
+
+from table import row
+from tqdm import tqdm
+
+from tools import run_notebooks
+from utils import data
+
+ROOT = data.FOLDER.parent
+LIMITS = {"04": 90, "05": 90}  # seconds on two cores; the others 60
+COURSE = 360
+
+
+def rows():
+    """All rows of this file; a notebook that fails has one row that says so, and then there is no sum."""
+    result, seconds = [], []
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        notebook = run_notebooks.read(path)
+        with tqdm(total=len(run_notebooks.run_cells(notebook)), disable=True) as bar:
+            took = run_notebooks.execute(path, notebook, 300, bar)
+        if took.failure:
+            note = f"{path.name} failed in {took.failure.splitlines()[0]}."
+            result.append(row(f"{path.stem}: FAILED after", took.seconds, "s", note=note))
+            continue
+        seconds.append(took.seconds)
+        result += [
+            row(f"{path.stem}: wall time", took.seconds, "s", goal=["at most", LIMITS.get(path.stem[:2], 60)]),
+            row(f"{path.stem}: peak memory", took.peak, "MB"),
+        ]
+    if len(result) == 2 * len(seconds) > 0:
+        result.append(row("all notebooks, one after the other", sum(seconds), "s", goal=["at most", COURSE]))
+    return result
