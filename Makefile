@@ -18,12 +18,13 @@ LAB += --allow-root
 endif
 
 .DEFAULT_GOAL = help
-.PHONY: help lab test test-slow run refresh clean venv
+.PHONY: help lab test test-slow run refresh bench stamp unstamp colab editions html grade clean venv
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 	@echo
 	@echo '  make lab LAB_ARGS="--port=8899 --no-browser"   gives JupyterLab more arguments'
+	@echo '  make editions EDITIONS="student+torch"         makes these only (see TEACHING.md)'
 	@echo '  make lab PYTHON=python3.12                     makes .venv with that Python (3.11 to 3.13)'
 
 lab: venv  ## open the course in JupyterLab
@@ -42,6 +43,28 @@ run: venv  ## execute all notebooks into build/notebooks, with a table of what t
 
 refresh: venv  ## the same, and store the outputs in the notebooks (before a commit)
 	@$(VENV_PYTHON) -m tools.run_notebooks --in-place
+	@$(VENV_PYTHON) -m tools.readme
+
+bench: venv  ## measure times and memory, as ratios, in under 10 minutes (leave the machine alone)
+	@$(VENV_PYTHON) tests/benchmarks
+
+stamp: venv  ## write into the course where it is published: make stamp REPO=owner/name TAG=v1
+	@$(VENV_PYTHON) -m tools.stamp --repo="$$REPO" --tag="$$TAG"
+
+unstamp: venv  ## take that out again
+	@$(VENV_PYTHON) -m tools.stamp --unstamp
+
+colab: venv  ## make build/for_colab: each notebook in one file that carries the course, to upload to Colab
+	@$(VENV_PYTHON) -m tools.colab
+
+editions: venv  ## copies for students, for instructors, and for one framework, into build/editions
+	@$(VENV_PYTHON) -m utils.editions $(EDITIONS)
+
+html: venv  ## all notebooks as pages that need no network, into build/html
+	@$(VENV_PYTHON) -m utils.editions.html
+
+grade: venv  ## grade learners' notebooks: make grade SUBMISSIONS=folder [OUT=grades.csv]
+	@$(VENV_PYTHON) -m tools.grade $${SUBMISSIONS:+"$$SUBMISSIONS"} $${OUT:+--out "$$OUT"}
 
 clean:  ## remove .venv and build
 	rm -rf .venv build

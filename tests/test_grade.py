@@ -280,7 +280,8 @@ def test_neither_files_nor_other_programs_nor_other_submissions_are_in_reach(cou
         "grades": f"open({str(folder / 'grades.csv')!r}, 'w')",
         "kill": f"import os\nos.kill({victim.pid}, 9)",
         "net": "import socket\nsocket.create_connection(('127.0.0.1', 22), 1)",
-        "rights": "import re\nassert any(int(x, 16) for x in re.findall(r'Cap(?:Prm|Eff|Bnd):(.*)', open('/proc/self/status').read()))",
+        "rights": "import re\ntext = open('/proc/self/status').read()\n"
+        "assert any(int(mask, 16) for mask in re.findall('Cap(?:Prm|Eff|Bnd):(.*)', text))",
     }
     for name, code in tries.items():
         quiet = "    " + code.replace("\n", "\n    ")
@@ -352,6 +353,12 @@ def test_what_changes_a_value_on_the_way_is_run():
         "freeze(model)",
     ]
     assert (found.cell, found.value) == ("", "model")
+
+
+def test_what_an_answer_binds_itself_is_not_looked_for_elsewhere():
+    mine = ["for name in sweep():\n    train(name)", "answer = slow()", "model = 3"]
+    cell = "answer = []\nfor name in 'ab':\n    answer.append(name)\nlast = name\nuse(answer)"
+    assert answer([*mine, cell + '\ncheck("01/ex1", answer)']).before == []
 
 
 @pytest.mark.parametrize(

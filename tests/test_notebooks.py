@@ -114,13 +114,6 @@ def test_no_function_is_defined_in_two_notebooks():
     assert sorted(set(names)) == sorted(names), defined
 
 
-def test_a_lone_notebook_says_what_it_lacks(tmp_path, monkeypatch):
-    monkeypatch.delenv("FREEZING_COURSE", raising=False)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="The folder utils is missing"):
-        exec(guards.code(read(PATHS[0]))[0].source, {})
-
-
 def without(nb, framework):
     """A copy of the notebook without the cells of a framework."""
     cut = copy.deepcopy(nb)

@@ -7,6 +7,8 @@ import guards
 import nbformat
 import pytest
 
+from tools import readme
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PATHS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
@@ -27,17 +29,32 @@ def test_the_table_has_rows():
 @pytest.mark.parametrize("row", ROWS)
 def test_a_row_is_asserted_in_the_notebook_that_it_names(row):
     line = re.search(rf"^\| {row} \|.*$", README, re.MULTILINE).group()
-    named = re.findall(r"\(notebooks/(\w+)\.ipynb\)", line)
+    named = re.findall(r"\(notebooks/(\w+)\.ipynb[#)]", line)
     assert named, f"{row} names no notebook"
     for stem in named:
         assert row in asserted(stem), f"no claim of {stem} asserts {row}"
+
+
+def test_the_rows_link_to_the_cells_that_assert_them(monkeypatch):
+    """And the figure is the notebook's. Else: `python -m tools.readme`."""
+    monkeypatch.chdir(ROOT)
+    assert readme.linked(README) == README
+    assert readme.PICTURE.read_bytes() == readme.picture()
+
+
+def test_a_row_that_no_cell_asserts_is_told(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit, match="no cell of it does"):
+        readme.linked("| C99 | a | b | [01](notebooks/01_freeze_basics.ipynb) |")
 
 
 def test_every_row_that_a_notebook_asserts_stands_in_the_table():
     assert set.union(*(asserted(stem) for stem in PATHS)) <= set(ROWS)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "data/README.md", "data/questions/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "TEACHING.md", "data/README.md", "data/questions/README.md"]
+)
 def test_links_within_the_project_lead_somewhere(page):
     path = ROOT / page
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
@@ -55,7 +72,8 @@ def test_the_commands_of_the_readme_exist():
         assert (
             set(
                 re.findall(
-                    r"\bmake (lab|test|run|refresh|clean|bench|editions|html|grade)\b", (ROOT / page).read_text()
+                    r"\bmake (colab|stamp|lab|test|run|refresh|clean|bench|editions|html|grade)\b",
+                    (ROOT / page).read_text(),
                 )
             )
             <= targets

@@ -25,8 +25,10 @@ class Statement:
 
     @property
     def surely_binds(self):
-        """Whether it binds its names whatever happens, so that nothing before it counts."""
-        return isinstance(self.node, (*DEFINITIONS, ast.Assign, ast.AnnAssign))
+        """The names that it binds whatever happens, so that nothing before it counts."""
+        if isinstance(self.node, (*DEFINITIONS, ast.Assign, ast.AnnAssign)):
+            return self.binds
+        return self.binds & _targets(self.node)
 
 
 def statements(tree):
@@ -39,8 +41,22 @@ def statements(tree):
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         binds, needs = _names(table)
+        needs -= _targets(node)  # a loop gives its own variable its value
         found.append(Statement(node, source, frozenset(binds), frozenset(needs), frozenset(_changes(node))))
     return found
+
+
+def _targets(node):
+    """The names that a loop or a `with` gives a value before its body runs, less those that its head reads."""
+    if isinstance(node, ast.For):
+        targets, heads = [node.target], [node.iter]
+    elif isinstance(node, ast.With):
+        targets = [item.optional_vars for item in node.items if item.optional_vars]
+        heads = [item.context_expr for item in node.items]
+    else:
+        return set()
+    names = [{n.id for part in parts for n in ast.walk(part) if isinstance(n, ast.Name)} for parts in (targets, heads)]
+    return names[0] - names[1]
 
 
 def _names(table):
@@ -77,9 +93,11 @@ def root(node):
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def needed(names, program):
-    """The statements of a program that give these names their values at its end, and all that those need, in order."""
-    chosen, seen, todo = set(), set(), [(name, len(program)) for name in names]
+def needed(own, program):
+    """The statements of a program that these statements, which follow it, need: with all that those need, in order."""
+    start, program = len(program), [*program, *own]
+    chosen = set(range(start, len(program)))
+    seen, todo = set(), [(name, index) for index in chosen for name in program[index].needs]
     while todo:
         name, end = todo.pop()
         if (name, end) in seen:
@@ -90,7 +108,7 @@ def needed(names, program):
             statement = program[index]
             if name in statement.binds:
                 found.add(index)
-                if statement.surely_binds:
+                if name in statement.surely_binds:
                     if not isinstance(statement.node, DEFINITIONS):
                         found |= {i for i in range(index + 1, end) if name in program[i].changes}
                     break
@@ -98,7 +116,7 @@ def needed(names, program):
             until = end if isinstance(program[index].node, DEFINITIONS) else index
             todo += [(need, until) for need in program[index].needs]
         chosen |= found
-    return [program[index] for index in sorted(chosen)]
+    return [program[index] for index in sorted(chosen) if index < start]
 
 
 @dataclass
@@ -119,8 +137,7 @@ def answer(cell, exercise, mine, theirs):
     """
     tree, value = _without_check(cell.tree, exercise)
     own = statements(tree)
-    names = set().union(*(statement.needs for statement in own), *(s.needs for s in statements(_module(value))))
-    before = needed(names, [*theirs, *mine])
+    before = needed([*own, *statements(ast.parse(value))], [*theirs, *mine])
     course = {statement.source for statement in theirs}
     written = [statement for statement in [*before, *own] if statement.source not in course]
     return Answer([s.source for s in before], ast.unparse(tree), value, reach([s.node for s in written]))
@@ -129,12 +146,7 @@ def answer(cell, exercise, mine, theirs):
 def before_code(source, program):
     """The sources of the statements that a piece of the course's own code needs, and its own: a list of texts."""
     own = statements(ast.parse(source))
-    names = set().union(*(statement.needs for statement in own))
-    return [statement.source for statement in [*needed(names, program), *own]]
-
-
-def _module(expression):
-    return ast.parse(expression)
+    return [statement.source for statement in [*needed(own, program), *own]]
 
 
 def _without_check(tree, exercise):
