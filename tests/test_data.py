@@ -1,7 +1,6 @@
 """utils/data.py and the files of data/: honest splits, the same pictures everywhere, one sentence when damaged."""
 
 import hashlib
-import shutil
 import subprocess
 import sys
 
@@ -11,17 +10,6 @@ import pytest
 from utils import data
 
 ROOT = data.FOLDER.parent
-
-
-@pytest.fixture
-def copied(tmp_path, monkeypatch):
-    """A copy of data/ that a test may damage."""
-    for path in [*data.FOLDER.glob("*.npz"), data.FOLDER / "SHA256SUMS"]:
-        shutil.copy(path, tmp_path)
-    monkeypatch.setattr(data, "FOLDER", tmp_path)
-    data._load.cache_clear()
-    yield tmp_path
-    data._load.cache_clear()
 
 
 def grey(split):

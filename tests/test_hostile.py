@@ -78,19 +78,6 @@ def open_folder():
 # --- data files ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def copied(tmp_path, monkeypatch):
-    """A copy of data/ that a test may damage."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for path in [*data.FOLDER.glob("*.npz"), data.FOLDER / "SHA256SUMS"]:
-        shutil.copy(path, folder)
-    monkeypatch.setattr(data, "FOLDER", folder)
-    data._load.cache_clear()
-    yield folder
-    data._load.cache_clear()
-
-
 def list_anew(folder):
     """Checksums of what is there now, as `data/build.py` would write them."""
     lines = [f"{data.sha256(path)}  {path.name}\n" for path in sorted(folder.glob("*.npz"))]

@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell
 
 from tools.run_notebooks import read
 from tools.stamp import without_badge
-from utils.editions.__main__ import SHARED, shown
+from utils.editions.files import SHARED, shown
 
 ROOT = Path(__file__).resolve().parent.parent
 CARRIED = (*SHARED, "LICENSE")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import nbformat
 
 from utils.editions import EditionError
-from utils.editions.__main__ import read
+from utils.editions.files import read
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = "make stamp REPO=owner/name TAG=v1"

@@ -8,9 +8,7 @@ from pathlib import Path
 import nbformat
 
 from utils import editions
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-SHARED = ("utils", "data")  # what the notebooks need beside their folder
+from utils.editions.files import ROOT, SHARED, read, shown
 
 
 def main(arguments=None):
@@ -57,23 +55,6 @@ def write(folder, wanted, target):
             nbformat.validate(notebook)
             nbformat.write(notebook, target / edition / f"{name}.ipynb")
         yield f"{shown(target / edition)}: {len(copies)} notebooks"
-
-
-def read(path):
-    """The notebook of a file. Raises EditionError when it is none."""
-    try:
-        notebook = nbformat.read(path, as_version=4)
-        nbformat.validate(notebook)
-    except OSError as error:
-        raise editions.EditionError(f"Cannot read {path} ({error.strerror}).") from None
-    except (ValueError, TypeError, AttributeError, LookupError, nbformat.ValidationError):  # nbformat raises them all
-        raise editions.EditionError(f"{path} is not a notebook: restore it, or take it out of the folder.") from None
-    return notebook
-
-
-def shown(path):
-    """A path as short as it can be told."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 if __name__ == "__main__":

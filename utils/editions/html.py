@@ -14,8 +14,8 @@ from jinja2 import DictLoader
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from .__main__ import ROOT, read, shown
 from .errors import EditionError
+from .files import ROOT, read, shown
 
 # nbconvert's own page loads require.js, MathJax and Mermaid from other hosts; the course uses none of them.
 PAGE = """

@@ -178,7 +178,7 @@ def _next_hint(question):
         names = "; ".join(concept["name"] for concept in question["concepts"])
         end = f"A full answer says: {names}."
     elif question["section"] == "exercises":
-        end = "The solution is folded below the exercise."
+        end = "The solution is folded below the exercise, unless your copy was made without solutions."
     elif "options" in question:
         end = "The answer: " + "; ".join(
             f"{key}) {option['text']}" for key, option in question["options"].items() if option.get("right")
