@@ -3,7 +3,6 @@
 import functools
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from tools import colab
 from utils import editions
 from utils.editions import __main__ as command
 from utils.editions import framework, html, notes, prose
@@ -98,7 +98,8 @@ def test_structure(path, edition):
     tags = set.union(*(guards.tags(cell) for cell in notebook.cells))
     if "student" in parts:
         assert "solution" not in tags
-        assert "olution" not in guards.prose(notebook) + "".join(c.source for c in guards.code(notebook))
+        text = guards.prose(notebook) + "".join(cell.source for cell in guards.code(notebook))
+        assert re.search(r"(?i)\bsolution", text) is None
         assert not any(cell.outputs for cell in guards.code(notebook) if "exercise" in guards.tags(cell))
         assert any("exercise" in guards.tags(cell) for cell in notebook.cells)
     if "instructor" in parts:
@@ -228,10 +229,19 @@ def test_every_misconception_is_revealed_by_a_question(path):
             assert not question["options"][item["option"]].get("right"), item
 
 
-def test_notes_without_minutes_are_told(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("sections: {A: {notes: x}}", "A: needs minutes"),
+        ("sections: {A: {minutes: 5, misconceptions: [{thinks: x}]}}", "A: a misconception needs thinks, question"),
+        ("- A", "99_none.yaml must begin with a name and a colon."),
+        ("sections: [", "99_none.yaml cannot be read, line 1."),
+    ],
+)
+def test_a_mistake_in_the_notes_is_told(text, told, tmp_path, monkeypatch):
     monkeypatch.setattr(notes, "FOLDER", tmp_path)
-    (tmp_path / "99_none.yaml").write_text("sections: {A: {notes: x}}")
-    with pytest.raises(editions.EditionError, match="A: needs minutes"):
+    (tmp_path / "99_none.yaml").write_text(text)
+    with pytest.raises(editions.EditionError, match=told):
         notes.read("99_none")
 
 
@@ -254,10 +264,48 @@ def test_bad_input_gets_one_sentence(arguments, told, tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-def test_a_file_that_is_no_notebook_is_told(tmp_path):
-    (tmp_path / "01_x.ipynb").write_text("{")
-    with pytest.raises(SystemExit, match="is not a notebook"):
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("{", "is not a notebook"), ("[" * 100_000, "is not a notebook"), (None, "Cannot read .*01_x")],
+)
+def test_a_file_that_is_no_notebook_is_told(content, told, tmp_path):
+    path = tmp_path / "01_x.ipynb"
+    path.mkdir() if content is None else path.write_text(content)
+    with pytest.raises(SystemExit, match=told):
         command.main(["student", "--notebooks", str(tmp_path), "--to", str(tmp_path / "made")])
+
+
+def in_the_way(target):
+    target.write_text("mine")
+
+
+def nowhere_to_copy(target):
+    (target / "utils").mkdir(parents=True)
+    (target / "utils/data.py").symlink_to("/nowhere/data.py")
+
+
+@pytest.mark.parametrize(
+    ("main", "before", "obstacle", "path"),
+    [
+        (command.main, ["student", "--notebooks"], in_the_way, "made"),
+        (command.main, ["student", "--notebooks"], nowhere_to_copy, "made/utils/data.py"),
+        (html.main, [], in_the_way, "made"),
+        (colab.main, None, in_the_way, "made"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_told(main, before, obstacle, path, tmp_path, capsys):
+    """And with a good one each copy is told."""
+    (tmp_path / "notebooks").mkdir()
+    one = tmp_path / "notebooks" / "01_x.ipynb"
+    nbformat.write(small(torch="1"), one)
+    arguments = [str(one)] if before is None else [*before, str(one.parent)]
+    obstacle(tmp_path / "made")
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, "--to", str(tmp_path / "made")])
+    told = re.escape(str(tmp_path / path))
+    assert re.fullmatch(rf"Cannot write {told}\S* \(.+\): choose another folder with --to\.", end.value.code)
+    main([*arguments, "--to", str(tmp_path / "good")])
+    assert str(tmp_path / "good") in capsys.readouterr().out
 
 
 def test_the_order_of_parts_does_not_matter():
@@ -334,26 +382,16 @@ def test_the_index_leads_to_every_page_and_tells_question_and_minutes(pages):
     assert "<td></td>" not in text
 
 
-def test_a_browser_asks_no_other_host(pages):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not chromium:
-        pytest.skip("needs Chromium")
-    from playwright.sync_api import sync_playwright
-
-    asked = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.route(
-            lambda url: not url.startswith("file:"), lambda route: (asked.append(route.request.url), route.abort())
-        )
-        page.goto((pages / "index.html").as_uri())
-        page.click("text=01 Freeze a layer")
-        assert page.locator("h1").first.inner_text().startswith("Freeze a layer, and prove it")
-        assert page.locator("img").first.evaluate("image => image.complete && image.naturalWidth > 100")
-        page.locator("summary", has_text="Solution").first.click()
-        assert page.locator("details[open] pre").first.is_visible()
-        browser.close()
+def test_a_browser_asks_no_other_host(pages, browser):
+    asked, page = [], browser.new_page()
+    page.route(lambda url: not url.startswith("file:"), lambda route: (asked.append(route.request.url), route.abort()))
+    page.goto((pages / "index.html").as_uri())
+    page.click("text=01 Freeze a layer")
+    assert page.locator("h1").first.inner_text().startswith("Freeze a layer, and prove it")
+    assert page.locator("img").first.evaluate("image => image.complete && image.naturalWidth > 100")
+    page.locator("summary", has_text="Solution").first.click()
+    assert page.locator("details[open] pre").first.is_visible()
+    page.close()
     assert [url for url in asked if not url.startswith("data:")] == []
 
 

@@ -9,15 +9,13 @@ import argparse
 import contextlib
 import re
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
 
 from utils.editions import EditionError
-from utils.editions.files import read
+from utils.editions.files import ROOT, read
 
-ROOT = Path(__file__).resolve().parent.parent
 COMMAND = "make stamp REPO=owner/name TAG=v1"
 COLAB = "https://colab.research.google.com/github/"
 # What GitHub allows; and of the tags that git allows those that stand in an address as they are.
@@ -28,6 +26,7 @@ LINK = re.compile(rf"{re.escape(COLAB)}([^\s/]+/[^\s/]+)/blob/([^\s/]+)/")
 MARKED = re.compile(r"(?<=<!-- stamp -->\n).*?(?=<!-- /stamp -->)", re.DOTALL)
 
 SET_UP = """\
+# Set-up: finds the course's folder, or fetches it. Run it, and read on below.
 import os
 import subprocess
 import sys

@@ -193,6 +193,7 @@ def keras_ours(x, y, validation, seed, head, last, target=np.inf, epochs=(3, 10)
             block.get_layer("bn").trainable = False
         part = keras.Sequential([keras.Input(inputs.shape[1:]), *part])
         keras_ready(part, rate)
+        part.optimizer.build(part.trainable_variables)  # else fit makes its variables, and traces the step twice
         batches = tf.data.Dataset.from_tensor_slices((inputs, y)).shuffle(len(y)).batch(32).prefetch(tf.data.AUTOTUNE)
         part.fit(batches, epochs=turns, verbose=0, callbacks=[Mark(clock)])
         if clock.reached:
