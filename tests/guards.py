@@ -4,11 +4,24 @@ A guard takes a notebook (as nbformat reads it) and returns a list of sentences,
 `test_notebooks.py` runs them on the course, and on a broken sample each.
 """
 
+import functools
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
+import nbformat
+
+PATHS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 LIMIT = 500_000  # bytes of a notebook with its outputs
 TAGS = {"keras", "torch", "exercise", "solution", "nbval-ignore-output", "raises-exception"}
+
+
+@functools.cache
+def read(path):
+    """A notebook, read once: copy it before you change it."""
+    return nbformat.read(path, as_version=4)
 
 
 def code(nb):
@@ -33,6 +46,17 @@ def outputs_text(cell):
     for output in cell.outputs:
         parts += [output.get("text", "")] + [str(v) for k, v in output.get("data", {}).items() if k.startswith("text/")]
     return "\n".join(parts)
+
+
+def shown(nb):
+    """All that a notebook shows as text or markup."""
+    return "\n".join(outputs_text(cell) for cell in code(nb))
+
+
+def undefined_names(path):
+    """What ruff says of names that a notebook, or any in a folder, uses and does not define; "" if there is none."""
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "--quiet", path]
+    return subprocess.run(command, capture_output=True, text=True).stdout
 
 
 def ran_from_top_to_bottom(nb):

@@ -1,31 +1,20 @@
 """The notebooks in a real JupyterLab, in Chromium: all cells, the keyboard, the rules of accessibility, screenshots."""
 
-from pathlib import Path
-
+import guards
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import CHROMIUM, Notebook, chromium, lab
+from browser import Notebook, lab
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium: apt-get install chromium fonts-dejavu-core"),
-]
-NAMES = sorted(path.stem for path in (Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(browser, tmp_path_factory):  # not without a browser
     with lab(tmp_path_factory.mktemp("lab")) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [path.stem for path in guards.PATHS])
 def test_runs_and_reads_well(name, server, browser):
     notebook = Notebook(browser, server, name)
     assert notebook.run_all() == []

@@ -8,14 +8,11 @@ import pytest
 pytest.importorskip("playwright", reason="there is no playwright: pip install -r requirements.txt")
 
 from axe_playwright_python.sync_playwright import Axe
-from browser import CHROMIUM, FOCUSED, SCREENSHOTS, Notebook, chromium, lab
+from browser import FOCUSED, SCREENSHOTS, Notebook, lab
 
 from utils.study import questions, rounds
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium: apt-get install chromium fonts-dejavu-core"),
-]
+pytestmark = pytest.mark.slow
 CELL = "play"
 SECONDS = 15
 PLAYED = """id => window.jupyterapp.shell.currentWidget.content.widgets
@@ -90,12 +87,6 @@ class Game:
         assert [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]] == []
         assert self.notebook.cut_texts() == []
         assert self.notebook.outside == [] and self.notebook.errors == []
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 def problems(number):

@@ -1,11 +1,14 @@
 """The challenge: its pool, clock, attempts, sandbox, badge; and the mixed recall."""
 
+import asyncio
 import contextlib
 import io
 import itertools
 import json
 import os
 import re
+import subprocess
+import sys
 import time
 import xml.etree.ElementTree as xml
 
@@ -26,14 +29,6 @@ class Clock:
 
     def __call__(self):
         return self.now
-
-
-@pytest.fixture
-def file(monkeypatch, tmp_path):
-    path = tmp_path / "progress.json"
-    monkeypatch.setenv("FREEZING_PROGRESS", str(path))
-    monkeypatch.delenv("FREEZING_SECONDS", raising=False)
-    return path
 
 
 @pytest.fixture
@@ -332,8 +327,7 @@ def test_seconds_of_the_environment_shorten_and_never_lengthen(file, clock, quic
         assert game.limit(question) == limit
 
 
-def test_without_a_file_the_try_lives_in_the_kernel(clock, quick, monkeypatch):
-    monkeypatch.setenv("FREEZING_PROGRESS", "off")
+def test_without_a_file_the_try_lives_in_the_kernel(clock, quick):
     game = kernel(clock)
     assert "Freezing Master" in win(game)[-1] and game.award("Ada")["name"] == "Ada"
 
@@ -403,10 +397,8 @@ def test_a_state_that_met_a_lock_is_kept_and_written_later(file, clock, quick, m
 
 
 @pytest.fixture
-def play(monkeypatch, file, quick, capsys):
+def play(file, quick, capsys):
     """Calls a function and returns the lines it printed."""
-    monkeypatch.setattr(study, "_progress", progress_file.Progress())
-    monkeypatch.setattr(study, "_rounds", {})
 
     def call(function, *values):
         function(*values)
@@ -519,6 +511,24 @@ while True: time.sleep(0.1)
     assert sandbox.run(code, seconds=1).kind == "time"
     time.sleep(3)
     assert not any(mark.exists() for mark in marks)
+
+
+def test_an_orphan_stays_in_the_family():
+    """A process whose parent has ended counts on, here and in `make grade`, and is ended with the others."""
+    program = "import subprocess, time; subprocess.run(['sh', '-c', 'sleep 60 & sleep 1']); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
+    family, counts = sandbox.Family(process.pid), [0]
+    try:
+        deadline = time.monotonic() + 20
+        while not (max(counts) == 4 and counts[-1] == 2) and time.monotonic() < deadline:
+            counts.append(family.look()[1])  # itself, sh and two sleeps; then itself and the orphan
+            time.sleep(0.05)
+    finally:
+        family.kill()
+        process.wait()
+    assert max(counts) == 4 and counts[-1] == 2
+    time.sleep(0.2)
+    assert family.look()[0] == 0  # what is ended but not yet buried takes no memory
 
 
 def test_a_process_that_cannot_be_started_costs_no_attempt(monkeypatch):
@@ -657,6 +667,57 @@ def test_the_view_tells_that_time_is_over(view, clock):
     assert "✘ Time is over" in view.feedback.value and view.go.description == "Next problem"
     view.options[0].click()
     assert "go on with" in view.feedback.value
+
+
+def test_the_view_ends_a_round_and_saves_the_badge(view):
+    view.go.click()
+    assert shown(view.end)
+    view.end.click()
+    assert not shown(view.end) and view.go.description == "Start" and view.round.look()[0] == "over"
+    view.keep.click()
+    assert "saved" in view.feedback.value
+
+
+def test_the_view_counts_down_until_the_problem_is_over(file, monkeypatch):
+    pytest.importorskip("ipywidgets")
+    monkeypatch.setattr(rounds_view, "_SECONDS", 0.01)
+    monkeypatch.setenv("FREEZING_SECONDS", "1")
+
+    async def play():
+        view = rounds_view.RoundView(kernel(time.time), [])
+        view.go.click()
+        first = view.clock.value
+        await asyncio.wait_for(view.counting, 10)
+        return first, view
+
+    first, view = asyncio.run(play())
+    assert "0:01 left" in first and "left" not in view.clock.value and "✘ Time is over" in view.feedback.value
+
+
+def test_several_options_are_chosen_before_they_are_checked():
+    pytest.importorskip("ipywidgets")
+    question = next(question for question in POOL if question["kind"] == "multiple")
+    view = rounds_view.RoundView(rounds.Round([question["id"]], lambda *_: []), [])
+    view.go.click()
+    right = [bool(option.get("right")) for option in question["options"].values()]
+    for i, is_right in enumerate(right):
+        for _ in range(1 if is_right else 2):  # a second click takes it back
+            view.options[i].click()
+    assert [button.description[0] == "☑" for button in view.options[: len(right)]] == right
+    assert "✔" not in view.feedback.value
+    view.check.click()
+    assert "✔ Correct." in view.feedback.value
+
+
+def test_a_game_is_shown_by_its_view_and_told_by_one_line(play, monkeypatch):
+    pytest.importorskip("ipywidgets")
+    made = []
+    monkeypatch.setattr(views, "show", lambda bundle, widget: made.append((bundle, widget())))
+    for game, line in ((study.challenge(), "The challenge"), (study.practice(), "Practice: ")):
+        game._ipython_display_()
+        bundle, widget = made.pop()
+        assert repr(game) == bundle["text/plain"] and repr(game).startswith(line)
+        assert widget.children[2].children[0].description == "Start"
 
 
 def test_a_view_shows_what_was_done_by_code_or_in_another_view(view, clock):

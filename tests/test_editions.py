@@ -1,6 +1,5 @@
 """Editions and pages: what is cut is gone from code, prose and questions; what is left is whole, and runs."""
 
-import functools
 import os
 import re
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 import guards
 import nbformat
 import pytest
+from guards import PATHS, read
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools import colab
@@ -19,7 +19,6 @@ from utils.editions import framework, html, notes, prose
 from utils.study import questions
 
 ROOT = Path(__file__).parent.parent
-PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 COMBINED = ["student", "instructor", "keras", "torch"]
 COMBINED += [f"{audience}+{one}" for audience in ("student", "instructor") for one in ("keras", "torch")]
 
@@ -35,13 +34,7 @@ BOTH = r"|[Ff]rameworks|\btwins?\b|framework you like"
 MAY_NAME = {"01/predict-lines", "07/predict-freeze-word", "07/concept-snowflake"}
 
 
-@functools.cache
-def read(path):
-    """A notebook; nobody changes it, for `make` works on a copy."""
-    return nbformat.read(path, as_version=4)
-
-
-def made(path, edition):
+def made(path, edition):  # a copy: `make` changes none that it is given
     return editions.make(read(path), path.stem, edition)
 
 
@@ -123,12 +116,7 @@ def test_structure(path, edition):
 def test_no_name_is_used_that_only_a_cut_cell_defines(edition, tmp_path):
     for path in PATHS:
         nbformat.write(made(path, edition), tmp_path / path.name)
-    assert undefined(tmp_path) == ""
-
-
-def undefined(folder):
-    lint = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "--quiet", folder]
-    return subprocess.run(lint, capture_output=True, text=True).stdout
+    assert guards.undefined_names(tmp_path) == ""
 
 
 @pytest.mark.parametrize("one", ["keras", "torch"])
@@ -155,7 +143,7 @@ def test_broken_samples_are_caught(tmp_path):
     notebook.cells.append(new_markdown_cell("The Keras cell above."))
     assert len(named(notebook, "99_none", "torch")) == 1
     nbformat.write(notebook, tmp_path / "cut.ipynb")
-    assert "name" in undefined(tmp_path)
+    assert "name" in guards.undefined_names(tmp_path)
 
 
 def test_questions_are_cut_from_calls_and_loops():
@@ -334,7 +322,7 @@ def test_an_edition_runs_from_top_to_bottom(path, edition, written, tmp_path):
     done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     ran = read(tmp_path / "build" / "notebooks" / path.name)
-    shown = "\n".join(guards.outputs_text(cell) for cell in guards.code(ran))
+    shown = guards.shown(ran)
     assert "There is no question" not in shown and "✔" in shown
 
 

@@ -1,16 +1,14 @@
 """Every exercise: each stored wrong answer fails with its own hint. Shipped solutions are run by nbval and guards."""
 
 import ast
-from pathlib import Path
 
-import nbformat
+import guards
 import pytest
 
 from utils import exercises
 from utils.study import questions, scoring
 
 ODD = ["text", [], {}, object(), float("nan"), 10**400, lambda: 1, int]
-FOLDER = Path(__file__).parent.parent / "notebooks"
 CASES = [
     pytest.param(path.stem, question, wrong, id=f"{question['id']}-{wrong['mistake']}-{i}")
     for path in questions.files()
@@ -28,8 +26,8 @@ def names_of():
     def names(stem):
         if stem not in known:
             known[stem] = {}
-            nb = nbformat.read(FOLDER / f"{stem}.ipynb", as_version=4)
-            for cell in [cell for cell in nb.cells if cell.cell_type == "code"]:
+            path = next(path for path in guards.PATHS if path.stem == stem)
+            for cell in guards.code(guards.read(path)):
                 kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
                 body = [node for node in ast.parse(cell.source).body if isinstance(node, kept)]
                 exec(compile(ast.Module(body, []), cell.id, "exec"), known[stem])
@@ -52,6 +50,12 @@ def test_every_mistake_has_a_stored_wrong_answer():
         for question in questions.load(path)["questions"].values():
             if question["section"] == "exercises":
                 assert {wrong["mistake"] for wrong in question["wrong"]} == set(question["mistakes"]), question["id"]
+
+
+def test_two_checks_for_one_exercise_are_refused(monkeypatch):
+    monkeypatch.setattr(exercises, "CHECKS", {"01/ex1": exercises.last_block_and_head})
+    with pytest.raises(ValueError, match="01/ex1 has two checks: last_block_and_head and work_left"):
+        exercises.exercise("01/ex1")(exercises.work_left)
 
 
 @pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))

@@ -62,6 +62,40 @@ def test_a_changed_recipe_is_told_from_a_changed_comment(old, new, again):
     assert (fingerprint(one) != fingerprint(two)) is again
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("use = len", "use = sum"),
+        ("import numpy\nuse = numpy.add", "import numpy\nuse = numpy.multiply"),
+        (
+            "class A:\n    def by(self, a): return a\nuse = A().by",
+            "class A:\n    def by(self, a): return -a\nuse = A().by",
+        ),
+        (
+            "class A:\n    @classmethod\n    def by(cls, a): return a\nuse = A.by",
+            "class A:\n    @classmethod\n    def by(cls, a): return -a\nuse = A.by",
+        ),
+        (
+            "class A:\n    @staticmethod\n    def by(a): return a\nx = A()\nuse = lambda a: x.by(a)",
+            "class A:\n    @staticmethod\n    def by(a): return -a\nx = A()\nuse = lambda a: x.by(a)",
+        ),
+        (
+            "class A:\n    @property\n    def by(self): return 1\nx = A()\nuse = lambda a: x.by",
+            "class A:\n    @property\n    def by(self): return 2\nx = A()\nuse = lambda a: x.by",
+        ),
+        ("use = lambda a: a in {1, 2}", "use = lambda a: a in {1, 3}"),
+        (
+            "def use(a):\n    from utils import recipes as it\n    return it.of(a)",
+            "def use(a):\n    from utils import schedules as it\n    return it.of(a)",
+        ),
+    ],
+)
+def test_what_a_recipe_names_counts_whatever_kind_it_is_of(one, other):
+    recipe = "\ndef recipe(a, seed):\n    return {'value': use(a)}"
+    digits = [fingerprint(made(source + recipe)) for source in (one, one, other)]
+    assert digits[0] == digits[1] != digits[2]
+
+
 def test_what_a_recipe_uses_through_wrappers_counts():
     def with_constant(value):
         @functools.cache

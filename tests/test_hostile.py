@@ -24,34 +24,13 @@ import numpy as np
 import pytest
 
 from tools import run_notebooks
-from utils import data, study, sweep
+from utils import data, sweep
 from utils.study import badge, progress_file, questions, scoring, views
 
 ROOT = data.FOLDER.parent
 DEMO = Path(__file__).parent / "questions" / "90_demo.yaml"
 TOO_LARGE = 10_000_000_000  # bytes of a file without content, which takes no room on the disk
 SCRIPT = '<script>alert(1)</script><img src=x onerror="alert(1)">[x](javascript:alert(1)) </p></details><b onclick=1>'
-
-
-@pytest.fixture(autouse=True)
-def own_progress(monkeypatch):
-    monkeypatch.setenv("FREEZING_PROGRESS", "off")
-    monkeypatch.setattr(study, "_progress", progress_file.Progress())
-
-
-@pytest.fixture
-def progress(monkeypatch, tmp_path):
-    path = tmp_path / "progress.json"
-    monkeypatch.setenv("FREEZING_PROGRESS", str(path))
-    return path
-
-
-@pytest.fixture
-def demo(monkeypatch, tmp_path):
-    folder = tmp_path / "questions"
-    folder.mkdir()
-    shutil.copy(DEMO, folder)
-    monkeypatch.setattr(questions, "FOLDER", folder)
 
 
 @contextlib.contextmanager
@@ -210,19 +189,19 @@ def entries(path):
     return json.loads(path.read_text(encoding="utf-8"))["questions"]
 
 
-def test_a_progress_file_cut_anywhere_is_set_aside(demo, progress):
+def test_a_progress_file_cut_anywhere_is_set_aside(demo, file):
     mine = progress_file.Progress()
     for question in ("90/single", "90/numeric"):
         mine.record(question, True)
-    whole = progress.read_bytes()
+    whole = file.read_bytes()
     for number, end in enumerate(range(0, len(whole) - 1, 7), 1):  # the last sign is a bracket
-        progress.write_bytes(whole[:end])
+        file.write_bytes(whole[:end])
         (told,) = progress_file.Progress().record("90/single", True)
         assert (
             told == f"progress.json is damaged: it is kept as progress.json.damaged-{number}, and a new one was begun."
         )
-        assert progress.with_name(f"progress.json.damaged-{number}").read_bytes() == whole[:end]
-        assert entries(progress)["90/single"]["attempts"] == 1
+        assert file.with_name(f"progress.json.damaged-{number}").read_bytes() == whole[:end]
+        assert entries(file)["90/single"]["attempts"] == 1
 
 
 SWAPPED = {
@@ -238,15 +217,15 @@ SWAPPED = {
 
 
 @pytest.mark.parametrize("make", SWAPPED.values(), ids=SWAPPED)
-def test_what_is_no_progress_file_is_set_aside(progress, make):
-    make(progress)
-    before = progress.stat()
+def test_what_is_no_progress_file_is_set_aside(file, make):
+    make(file)
+    before = file.stat()
     (told,) = progress_file.Progress().record("90/single", True)
     why = "too large to be a progress file" if before.st_size == TOO_LARGE else "damaged"
     assert told.startswith(f"progress.json is {why}: it is kept as progress.json.damaged-1, and")
-    kept = progress.with_name("progress.json.damaged-1").stat()
+    kept = file.with_name("progress.json.damaged-1").stat()
     assert (kept.st_ino, kept.st_size) == (before.st_ino, before.st_size)
-    assert list(entries(progress)) == ["90/single"]
+    assert list(entries(file)) == ["90/single"]
 
 
 def test_a_progress_file_that_may_not_be_read_is_left_alone(open_folder, monkeypatch):

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from guards import PATHS, tags
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from utils.editions import EditionError, nbgrader
 
 ROOT = Path(__file__).resolve().parent.parent
-PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 VERSION = "0.9.6"
 NAME = "01_freeze_basics"
 
@@ -31,7 +31,7 @@ def made(path):
 
 
 def tagged(notebook, tag):
-    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", ())]
+    return [cell for cell in notebook.cells if tag in tags(cell)]
 
 
 def kind(notebook, key):

@@ -3,22 +3,13 @@
 import ast
 import copy
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import guards
 import nbformat
 import pytest
+from guards import PATHS, read
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-
-FOLDER = Path(__file__).parent.parent / "notebooks"
-PATHS = sorted(FOLDER.glob("*.ipynb"))
-
-
-def read(path):
-    return nbformat.read(path, as_version=4)
 
 
 @pytest.mark.parametrize("guard", guards.GUARDS, ids=lambda guard: guard.__name__)
@@ -125,12 +116,7 @@ def without(nb, framework):
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_no_cell_needs_a_name_from_a_cell_of_the_other_framework(path, framework, tmp_path):
     nbformat.write(without(read(path), framework), tmp_path / "cut.ipynb")
-    assert undefined_names(tmp_path / "cut.ipynb") == ""
-
-
-def undefined_names(path):
-    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "--quiet", path]
-    return subprocess.run(command, capture_output=True, text=True).stdout
+    assert guards.undefined_names(tmp_path / "cut.ipynb") == ""
 
 
 def test_a_name_that_only_the_other_framework_defines_is_found(tmp_path):
@@ -139,7 +125,7 @@ def test_a_name_that_only_the_other_framework_defines_is_found(tmp_path):
     nb.cells[2].source = "print(keras)"
     nb.cells[1].metadata.tags, nb.cells[2].metadata.tags = ["torch"], []
     nbformat.write(without(nb, "torch"), tmp_path / "cut.ipynb")
-    assert "keras" in undefined_names(tmp_path / "cut.ipynb")
+    assert "keras" in guards.undefined_names(tmp_path / "cut.ipynb")
 
 
 @pytest.mark.slow
@@ -152,6 +138,6 @@ def test_each_framework_runs_without_the_other(path, framework, monkeypatch):
     other, library = {"keras": ("torch", "torch"), "torch": ("keras", "tensorflow")}[framework]
     nb = without(read(path), other)
     nb.cells.append(new_code_cell(f"assert {library!r} not in sys.modules"))
-    NotebookClient(nb, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
-    claimed = re.findall(r"^✔ .*", "\n".join(guards.outputs_text(cell) for cell in guards.code(nb)), re.MULTILINE)
+    NotebookClient(nb, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    claimed = re.findall(r"^✔ .*", guards.shown(nb), re.MULTILINE)
     assert len(claimed) >= 5

@@ -334,13 +334,13 @@ def run_alone(path, folder, monkeypatch, **environment):
 
 def claims(nb):
     """The claims that a notebook's outputs show."""
-    return re.findall(r"^✔ \[C\d\d\]", "\n".join(guards.outputs_text(cell) for cell in guards.code(nb)), re.MULTILINE)
+    return re.findall(r"^✔ \[C\d\d\]", guards.shown(nb), re.MULTILINE)
 
 
 @pytest.mark.slow
 def test_a_lone_notebook_runs_from_top_to_bottom(remote, tmp_path, monkeypatch):
     nb = run_alone(FIRST, tmp_path, monkeypatch, FREEZING_COURSE=remote)
-    assert claims(nb) == claims(nbformat.read(FIRST, as_version=4)) != []
+    assert claims(nb) == claims(guards.read(FIRST)) != []
     assert os.listdir(tmp_path) == ["freezing-course"]
 
 
@@ -410,4 +410,4 @@ def test_copies_for_colab_do_not_replace_the_notebooks(course):
 @pytest.mark.slow
 def test_a_copy_for_colab_runs_from_top_to_bottom(carrying, tmp_path, monkeypatch):
     nb = run_alone(carrying, tmp_path, monkeypatch, FREEZING_COURSE="")
-    assert claims(nb) == claims(nbformat.read(FIRST, as_version=4)) != []
+    assert claims(nb) == claims(guards.read(FIRST)) != []

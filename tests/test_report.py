@@ -306,6 +306,18 @@ def test_torch_statistics_that_will_drift():
     assert kinds(model) == set()
 
 
+def test_torch_statistics_of_a_layer_without_weights_go_by_what_it_stands_in():
+    model = torch_model(norm=True)
+    model.base[1] = nn.BatchNorm1d(4, affine=False)
+    assert kinds(model) == set()
+    model.base.requires_grad_(False)
+    assert kinds(model) == {"statistics-will-drift"}
+    alone = nn.Sequential(nn.BatchNorm1d(4, affine=False), nn.Linear(4, 4))
+    assert kinds(alone) == set()
+    alone.requires_grad_(False)
+    assert kinds(alone) == {"statistics-will-drift", "nothing-trains"}
+
+
 def test_torch_eval_that_the_next_train_will_undo():
     model = torch_model(norm=True)
     model.base.requires_grad_(False)

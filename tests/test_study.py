@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import random
 import re
-import shutil
 import time
 from pathlib import Path
 
@@ -21,21 +20,11 @@ DEMO = questions.read(FIXTURES / "90_demo.yaml")[0]["questions"]
 FILES = [*questions.files(), *sorted(FIXTURES.glob("*.yaml"))]
 
 
-@pytest.fixture(autouse=True)
-def no_progress(monkeypatch):
-    monkeypatch.setenv("FREEZING_PROGRESS", "off")
-    monkeypatch.setattr(study, "_progress", progress_file.Progress())
-    monkeypatch.setattr(study, "_hints_given", {})
-    monkeypatch.setattr(study, "_last_words", {})
-
-
 @pytest.fixture
-def demo(monkeypatch, tmp_path):
-    """The learner functions see the demo questions, and a check for the demo's exercise."""
-    shutil.copy(FIXTURES / "90_demo.yaml", tmp_path)
-    monkeypatch.setattr(questions, "FOLDER", tmp_path)
+def demo(demo, monkeypatch):
+    """The demo questions, with a check for the demo's exercise."""
     monkeypatch.setitem(exercises.CHECKS, "90/ex1", double)
-    return tmp_path
+    return demo
 
 
 def double(answer):
@@ -134,6 +123,22 @@ def test_hints_do_not_tell_the_answer_before_the_end(demo, said):
     assert lines[3] == "The answer: b) Not at all."
     said(study.explain, "90/explain", "The weights of a frozen layer stay the same.")
     assert said(study.hint, "90/explain") == ["Hint 1 of 3: Can a layer in front of it still learn?"]
+
+
+def test_after_the_last_hint_comes_the_answer_or_where_it_stands(demo, said):
+    lines = [said(study.hint, "90/ex1")[0] for _ in range(3)]
+    assert lines[0] == "Hint 1 of 1: Two times x." and lines[2].startswith("The solution is folded below")
+    lines = [said(study.hint, "90/output-number")[0] for _ in range(2)]
+    assert lines == ["There is no hint to this question. Ask once more to see the answer.", "The answer: 0"]
+
+
+def test_cards_by_notebook_by_level_and_by_id(demo, said):
+    assert said(study.cards, "90") == ["Cards: 1 beginner, 1 advanced"]
+    assert said(study.cards, "90", "advanced") == said(study.cards, "90/card-markup") == ["Cards: 1 advanced"]
+    assert said(study.cards, ["90/card-frozen"]) == ["Cards: 1 beginner"]
+    assert said(study.cards, "90", "easy") == ["level must be one of beginner, intermediate, advanced."]
+    assert said(study.cards, "90", "intermediate") == ["There is no such card."]
+    assert said(study.cards, "91") == ['There are no questions for "91"; there are: 90_demo.']
 
 
 def strange_values(seed):
@@ -386,6 +391,40 @@ def test_exercise_check_that_names_no_mistake_is_reported(demo, said, monkeypatc
             "90/ex1: mistakes.cubed: no entry of `wrong` shows this mistake",
         ),
         ("mistake: squared, code", "mistake: square, code", "90/ex1: wrong.1.mistake: must be one of squared, other"),
+        ("other: Try double(1).", "other: Try double(1).\n    keras: gone", "90/ex1: keras: must be cut, or a mapping"),
+        ("text: Not at all.", "text: ''", "90/single: options.b.text: is empty"),
+        (
+            "feedback: The gradient passes through the layer, but",
+            "right: true\n        feedback: But",
+            "90/single: options: 2 options are marked right: true, single takes one",
+        ),
+        (
+            "        right: true\n        feedback: Bit for bit",
+            "        feedback: Bit for bit",
+            "90/single: options: no option is marked right: true",
+        ),
+        (
+            "        says: [(layer|forward) ~",
+            "        contradicts: [(layer|forward) ~",
+            "90/explain: concepts.3.says: is missing (or denies)",
+        ),
+        (
+            "        rejected:\n          - The layer does not compute any more.\n"
+            "          - The forward pass is not the same.\n",
+            "        rejected: []\n",
+            "90/explain: concepts.3.rejected: needs at least one sentence",
+        ),
+        ("weight ~ (stay", "5, weight ~ (stay", "90/explain: concepts.1.says: 5 must be text"),
+        (
+            "      - gradient, optimizer, weights\n",
+            "      - The layer is still used in the forward pass.\n",
+            '90/explain: rejected: "The layer is still used in the forward pass." scores: the layer still computes',
+        ),
+        (
+            "the forward pass. A step is faster.",
+            "the forward pass.",
+            "does not score: it saves time",
+        ),
         ("    expects: a function of one number\n", "", "90/ex1: expects: is missing"),
         ("title: Demo", "titel: Demo", "titel: unknown field, did you mean title?"),
         ("title: Demo", "title: Demo\ntitle: Again", "line 3: not YAML: 'title' stands twice"),
@@ -551,14 +590,6 @@ def test_live_view_scores_and_tells(demo):
 # ---------------------------------------------------------------- progress
 
 
-@pytest.fixture
-def file(monkeypatch, tmp_path):
-    path = tmp_path / "mine" / "progress.json"
-    path.parent.mkdir()
-    monkeypatch.setenv("FREEZING_PROGRESS", str(path))
-    return path
-
-
 def test_progress_counts_and_keeps_the_first_right_date(file):
     times = iter(f"2026-11-2{day}T10:00:00+00:00" for day in range(9))
     mine = progress_file.Progress(lambda: next(times))
@@ -628,6 +659,19 @@ def test_a_read_only_folder(demo, said, file):
     assert list(file.parent.iterdir()) == []
 
 
+def test_a_kernel_that_slept_and_lost_its_lock_overwrites_nothing(file, monkeypatch):
+    lock, sync = file.with_name("progress.json.lock"), os.fsync
+    progress_file.Progress().record("90/a", True)
+    before, mine = file.read_bytes(), progress_file.Progress()
+    with monkeypatch.context() as asleep:  # meanwhile another kernel has broken the old lock, and holds its own
+        asleep.setattr(os, "fsync", lambda handle: (sync(handle), lock.write_text("another kernel")))
+        assert "in use by another kernel" in mine.record("90/b", True)[0]
+    assert file.read_bytes() == before and lock.read_text() == "another kernel"
+    assert {path.name for path in file.parent.iterdir()} == {"progress.json", "progress.json.lock"}
+    lock.unlink()
+    assert mine.save() == [] and set(json.loads(file.read_text())["questions"]) == {"90/a", "90/b"}
+
+
 def test_a_lock_of_a_dead_kernel_is_broken_and_a_living_one_waited_for(file, monkeypatch):
     monkeypatch.setattr(progress_file, "WAIT", 0.1)
     lock = file.with_name("progress.json.lock")
@@ -682,6 +726,28 @@ def test_progress_table_and_what_to_review(demo, said, file, monkeypatch):
     ]
     static = views.quiz_bundle(DEMO["90/single"])
     assert static == views.quiz_bundle(DEMO["90/single"]) and "2026" not in str(static)
+
+
+def test_a_damaged_question_file_is_told_and_hides_no_progress(demo, said):
+    (demo / "91_damaged.yaml").write_text("title: [")
+    lines = said(study.progress)
+    assert lines[0].startswith("91_damaged.yaml") and any(line.startswith("90 Demo") for line in lines)
+
+
+def test_the_live_view_is_the_learners_own(demo, said, file, monkeypatch):
+    """It scores into the progress file, gives the hints, and knows what was right before."""
+    pytest.importorskip("ipywidgets")
+    made = []
+    monkeypatch.setattr(views, "show", lambda bundle, widget: made.append(widget()))
+    said(study.quiz, "90/single")
+    made[0].children[2].click()  # b
+    assert json.loads(file.read_text())["questions"]["90/single"]["last_right"]
+    made[0].children[-2].children[-1].click()
+    assert "Hint 1 of 2" in made[0].children[-1].value
+    said(study.quiz, "90/single")
+    assert "You answered this correctly on" in made[1].children[-1].value
+    said(study.recall, "90/explain")
+    assert "correctly" not in made[2].children[-1].value
 
 
 def test_progress_off_writes_nothing(demo, said, tmp_path, monkeypatch):

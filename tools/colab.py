@@ -18,9 +18,8 @@ from nbformat.v4 import new_code_cell
 
 from tools.run_notebooks import read
 from tools.stamp import without_badge
-from utils.editions.files import SHARED, shown
+from utils.editions.files import ROOT, SHARED, not_written, shown
 
-ROOT = Path(__file__).resolve().parent.parent
 CARRIED = (*SHARED, "LICENSE")
 WIDTH = 1000  # characters a line of the packed course: an editor shows many short lines, or one very long, slowly
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # for Colab, for JupyterLab
@@ -61,7 +60,7 @@ def main(arguments=None):
             nbformat.write(carrying(read(path), cell), target)
             print(f"{shown(target)}: {target.stat().st_size / 1e6:.1f} MB")
     except OSError as error:
-        sys.exit(f"Cannot write {error.filename or options.to} ({error.strerror}): choose another folder with --to.")
+        sys.exit(not_written(error, options.to))
 
 
 def packed(root):

@@ -23,6 +23,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from tabulate import SEPARATING_LINE, tabulate
 from tqdm import tqdm
 
+from utils.editions.files import NO_NOTEBOOK
 from utils.evidence import CLAIM_MARK
 
 BUILD = Path("build/notebooks")
@@ -96,8 +97,7 @@ def read(path):
         sys.exit(f"There is no notebook {path}: look at its name.")
     except OSError as error:
         sys.exit(f"Cannot read {path} ({error.strerror}).")
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError, nbformat.ValidationError):
-        # nbformat raises them all, for a newer format too
+    except NO_NOTEBOOK:
         sys.exit(f"{path} is not a notebook of format 1 to 4: restore it, or leave it out.")
     for cell in code_cells(notebook):
         cell.outputs, cell.execution_count = [], None

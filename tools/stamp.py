@@ -26,8 +26,7 @@ LINK = re.compile(rf"{re.escape(COLAB)}([^\s/]+/[^\s/]+)/blob/([^\s/]+)/")
 MARKED = re.compile(r"(?<=<!-- stamp -->\n).*?(?=<!-- /stamp -->)", re.DOTALL)
 
 SET_UP = """\
-# Set-up: finds the course's folder, or fetches it. Run it, and read on below.
-import os
+import os  # set-up: finds the course's folder, or fetches it; run it, and read on below
 import subprocess
 import sys
 

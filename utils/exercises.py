@@ -35,6 +35,12 @@ def _trains(model):
     return {name for name in (*data.BLOCKS, "head") if any(name in weight.name.split(".") for weight in weights)}
 
 
+def _nearest(guesses, share):
+    """What the guess says that is nearest to a share; "other" if none is as near as a rounded answer would be."""
+    nearest = min(guesses, key=lambda guess: abs(guess - share))
+    return guesses[nearest] if abs(nearest - share) < 0.006 else "other"
+
+
 @exercise("01/ex1")
 def last_block_and_head(model):
     trains = _trains(model)
@@ -49,8 +55,7 @@ def last_block_and_head(model):
 def work_left(share):
     guesses = {15 / 29: None, 3 / 10: "frozen-share", 5 / 29: "no-forward", 22 / 29: "kept-input-gradients"}
     guesses |= {16 / 30: "one-too-many", 16 / 29: "one-too-many"}
-    nearest = min(guesses, key=lambda guess: abs(guess - share))
-    return guesses[nearest] if abs(nearest - share) < 0.006 else "other"
+    return _nearest(guesses, share)
 
 
 @exercise("03/ex1")
@@ -323,8 +328,7 @@ def work_of_two_phases(share):
     full, first = 26, 14
     guesses = {(10 * first + 5 * full) / (15 * full): None, first / full: "first-phase"}
     guesses |= {(10 * 20 + 5 * full) / (15 * full): "kept-input-gradients", (first / full + 1) / 2: "unweighted"}
-    nearest = min(guesses, key=lambda guess: abs(guess - share))
-    return guesses[nearest] if abs(nearest - share) < 0.006 else "other"
+    return _nearest(guesses, share)
 
 
 @exercise("06/ex1")

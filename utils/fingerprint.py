@@ -62,7 +62,7 @@ def _describe(thing, say, seen):
     elif isinstance(thing, types.MethodType):
         _describe((thing.__func__, thing.__self__), say, seen)
     elif hasattr(thing, "__wrapped__") and not isinstance(thing, types.FunctionType | type):
-        _describe(thing.__wrapped__, say, seen)  # functools.cache and the like
+        _describe(thing.__wrapped__, say, seen)  # functools.cache, staticmethod, classmethod and the like
     elif isinstance(thing, types.FunctionType | type) and _is_covered(thing):
         say(thing.__qualname__.encode())
         _describe_module(thing.__module__, say, seen)
@@ -71,8 +71,6 @@ def _describe(thing, say, seen):
     elif isinstance(thing, type):
         inside = {name: value for name, value in vars(thing).items() if name not in _NOT_CODE}
         _describe((thing.__bases__, inside), say, seen)
-    elif isinstance(thing, staticmethod | classmethod):
-        _describe(thing.__func__, say, seen)
     elif isinstance(thing, property):
         _describe((thing.fget, thing.fset), say, seen)
     elif isinstance(thing, tuple | list):

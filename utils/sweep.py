@@ -233,17 +233,11 @@ def fit(model, x, y, optimizer, steps=200, batch_size=32, seed=0, reuse=True):
 
 def accuracy(model, x, y, reuse=True):
     """The share of pictures whose largest logit is their label's, in inference mode: a float from 0 to 1."""
-    import torch
+    from utils import torch_lab
 
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        features, rest = _split(model, x, reuse)
-        model.eval()
-        with torch.no_grad():
-            answers = [rest(features[i : i + 500]).argmax(1).numpy() for i in range(0, len(x), 500)]
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    features, rest = _split(model, x, reuse)  # looks at the modes, so before they are changed
+    with torch_lab.inference(model):
+        answers = [rest(features[i : i + 500]).argmax(1).numpy() for i in range(0, len(x), 500)]
     return float((np.concatenate(answers) == y).mean())
 
 

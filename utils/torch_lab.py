@@ -4,6 +4,8 @@ Pictures come as numpy arrays, channels last, as in Keras; `tensor` makes what P
 freezes or unfreezes: that is the notebooks' lesson.
 """
 
+import contextlib
+
 import numpy as np
 import torch
 from torch import nn
@@ -93,14 +95,23 @@ def tensor(x):
     return result.permute(0, 3, 1, 2) if result.ndim == 4 else result
 
 
-def logits(model, x, batch_size=500):
-    """The network's answers in inference mode, float32 (n, n_classes); every module's mode is put back afterwards."""
+@contextlib.contextmanager
+def inference(model):
+    """In a `with`: no gradients, and all modules in eval(); afterwards each module has the mode that it had."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
-    with torch.no_grad():
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode  # not train(): that would reset the modules below, too
+
+
+def logits(model, x, batch_size=500):
+    """The network's answers in inference mode, float32 (n, n_classes); every module's mode is put back afterwards."""
+    with inference(model):
         parts = [model(tensor(x[i : i + batch_size])).numpy() for i in range(0, len(x), batch_size)]
-    for module, mode in modes:
-        module.training = mode  # not train(): that would reset the modules below, too
     return np.concatenate(parts)
 
 

@@ -6,7 +6,6 @@ import os
 import random
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,9 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
-from utils.study import scoring
+from utils.study import sandbox, scoring
 from utils.study.questions import one_line
 
 from . import cage, slices, submissions
@@ -145,34 +142,25 @@ class Course:
         output, feed = bytearray(), threading.Thread(target=send, args=(process, json.dumps(job).encode()), daemon=True)
         listen = threading.Thread(target=receive, args=(process, output), daemon=True)
         feed.start(), listen.start()
-        why, end, known = "", time.monotonic() + self.seconds, set()
+        why, end, family = "", time.monotonic() + self.seconds, sandbox.Family(process.pid)
         while process.poll() is None and not why:
             if self.stop.wait(0.1):
                 why = "interrupted"
             elif time.monotonic() > end:
                 why = f"it ran longer than {self.seconds} s: an endless loop?"
             else:
-                why = self.excess(process.pid, known)
-        end_all(process, known)
+                why = self.excess(family)
+        family.kill()
+        process.wait()
         listen.join(5)
         return bytes(output), why
 
-    def excess(self, pid, known):
-        """Why a process with all that it started is too large, "" if it is not. known: gets what it started."""
-        held = 0
-        try:
-            family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        except psutil.Error:
-            return ""
-        known.update(family)
-        for member in family:
-            try:
-                held += member.memory_info().rss
-            except psutil.Error:
-                continue
-        if held > self.megabytes * 1_000_000:
+    def excess(self, family):
+        """Why a process with all that it started is too large, "" if it is not."""
+        megabytes, number = family.look()
+        if megabytes > self.megabytes:
             return f"it used more than {self.megabytes:,} MB of memory"
-        return f"it started more than {PROCESSES} processes" if len(family) > PROCESSES else ""
+        return f"it started more than {PROCESSES} processes" if number > PROCESSES else ""
 
 
 def notebooks(root=ROOT):
@@ -195,9 +183,8 @@ def environment(scratch):
     """The environment of a learner's process: none of the teacher's own, and no files outside its folder."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "SYSTEMROOT") if name in os.environ}
     home = dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "USERPROFILE"), str(scratch))
-    one = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
     course = {"FREEZING_PROGRESS": "off", "FREEZING_WIDGETS": "off", "MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": ""}
-    return kept | home | one | course | {"PYTHONHASHSEED": "0"}
+    return kept | home | sandbox.ONE_THREAD | course | {"PYTHONHASHSEED": "0"}
 
 
 def send(process, text):
@@ -214,17 +201,3 @@ def receive(process, output):
     while block := process.stdout.read1(65536):
         if len(output) < MOST:
             output += block
-
-
-def end_all(process, known):
-    """End a process and all that it started."""
-    for member in known:
-        try:
-            member.kill()  # psutil looks whether the number still is the same process
-        except psutil.Error:
-            continue
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.wait()

@@ -7,20 +7,14 @@ reads when a part is cut (`data/editions/`, see `prose`), and the notes for teac
 """
 
 import copy
-import importlib
 
-from . import audience, framework, notes
+from . import audience, framework, nbgrader, notes
 from .errors import EditionError
 
 __all__ = ["EDITIONS", "USUAL", "EditionError", "make", "names"]
 
-AUDIENCES = {"student": audience.student, "instructor": audience.instructor}
+AUDIENCES = {"student": audience.student, "instructor": audience.instructor, "nbgrader": nbgrader.convert}
 FRAMEWORKS = {"keras": framework.keras_only, "torch": framework.torch_only}
-try:
-    AUDIENCES["nbgrader"] = importlib.import_module(".nbgrader", __name__).convert
-except ModuleNotFoundError as missing:
-    if missing.name != f"{__name__}.nbgrader":
-        raise
 EDITIONS = AUDIENCES | FRAMEWORKS
 USUAL = [*EDITIONS, "student+keras", "student+torch"]  # what is made when none is named
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 
 from utils import editions
-from utils.editions.files import ROOT, SHARED, read, shown
+from utils.editions.files import ROOT, SHARED, not_written, read, shown
 
 
 def main(arguments=None):
@@ -31,7 +31,7 @@ def main(arguments=None):
     except editions.EditionError as error:
         sys.exit(str(error))
     except OSError as error:
-        sys.exit(f"Cannot write {error.filename or options.to} ({error.strerror}): choose another folder with --to.")
+        sys.exit(not_written(error, options.to))
 
 
 def write(folder, wanted, target):

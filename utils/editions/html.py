@@ -15,7 +15,7 @@ from nbconvert import HTMLExporter
 from traitlets.config import Config
 
 from .errors import EditionError
-from .files import ROOT, read, shown
+from .files import ROOT, not_written, read, shown
 
 # nbconvert's own page loads require.js, MathJax and Mermaid from other hosts; the course uses none of them.
 PAGE = """
@@ -77,7 +77,7 @@ def main(arguments=None):
     except EditionError as error:
         sys.exit(str(error))
     except OSError as error:
-        sys.exit(f"Cannot write {error.filename or options.to} ({error.strerror}): choose another folder with --to.")
+        sys.exit(not_written(error, options.to))
 
 
 def write(folder, target):

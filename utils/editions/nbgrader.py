@@ -9,7 +9,10 @@ import ast
 
 from nbformat.v4 import new_code_cell
 
+from utils.study.questions import FRAMEWORKS
+
 from .errors import EditionError
+from .framework import tags
 
 POINTS = 2  # an exercise; tools/grade gives as many
 
@@ -45,11 +48,10 @@ def convert(notebook, name):
     """
     cells, waiting = [], None  # waiting: an exercise whose solution has not come yet
     for cell in notebook.cells:
-        tags = set(cell.metadata.get("tags", ()))
-        if "exercise" in tags:
+        if "exercise" in tags(cell):
             _refuse(waiting, name)
             waiting = cell
-        elif "solution" in tags:
+        elif "solution" in tags(cell):
             if waiting is not None:
                 cells += _pair(waiting, cell, name)
                 waiting = None
@@ -79,9 +81,9 @@ def _pair(exercise, solution, name):
     parts = [_without_check(exercise.source), "### BEGIN SOLUTION", _without_check(solution.source), "### END SOLUTION"]
     exercise.source = "\n".join(parts)
     exercise.outputs, exercise.execution_count = [], None
-    tags = sorted({*exercise.metadata.get("tags", ()), *solution.metadata.get("tags", ())} & {"keras", "torch"})
+    needed = sorted((tags(exercise) | tags(solution)) & set(FRAMEWORKS))
     test = new_code_cell(
-        TEST.format(id=id, value=value), id=f"{exercise.id}-test", metadata={"tags": tags} if tags else {}
+        TEST.format(id=id, value=value), id=f"{exercise.id}-test", metadata={"tags": needed} if needed else {}
     )
     _mark(exercise, grade_id, solution=True)
     _mark(test, f"{grade_id}-test", grade=True, locked=True, points=POINTS)

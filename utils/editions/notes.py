@@ -16,17 +16,17 @@ A notebook's title (`# ...`) and its sections (`## ...`) have an entry each; the
 """
 
 import re
-from pathlib import Path
 
 from nbformat.v4 import new_markdown_cell
 
+from utils import data
 from utils.study import questions
 
 from .errors import EditionError
 from .framework import LABEL, OTHER, cut_questions
 from .prose import read_yaml
 
-FOLDER = Path(__file__).resolve().parent.parent.parent / "data" / "teaching"
+FOLDER = data.FOLDER / "teaching"
 FIELDS = {"minutes", "notes", "keras", "torch", "misconceptions"}
 MEMORY = "headings"  # key of a cell's metadata while an edition is made
 HEADING = re.compile(r"^##? (.+?)\s*$", re.MULTILINE)

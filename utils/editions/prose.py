@@ -12,13 +12,14 @@ touches it is told and not lost. Line ends count as blanks, and … stands for w
 """
 
 import re
-from pathlib import Path
 
 import yaml
 
+from utils import data
+
 from .errors import EditionError
 
-FOLDER = Path(__file__).resolve().parent.parent.parent / "data" / "editions"
+FOLDER = data.FOLDER / "editions"
 ACTIONS = ({"cut"}, {"from", "to"}, {"keep"})
 
 

@@ -72,11 +72,16 @@ def _print(score, notes):
         print(note)
 
 
-def _since(question):
+def _entries():
+    """All answers known, by id; what is to tell about the progress file is printed."""
     entries, notes = _progress.entries()
     for note in notes:
         print(note)
-    return entries.get(question["id"], {}).get("right")
+    return entries
+
+
+def _since(question):
+    return _entries().get(question["id"], {}).get("right")
 
 
 def _show(question, bundle):
@@ -202,10 +207,7 @@ def mixed(count=5):
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise StudyError(f"The count must be a whole number from 1, not {questions.shown(count)}.")
-    entries, notes = _progress.entries()
-    for note in notes:
-        print(note)
-    for question in review.pick([questions.load(path)["questions"] for path in questions.files()], entries, count):
+    for question in review.pick([questions.load(path)["questions"] for path in questions.files()], _entries(), count):
         if question["section"] == "recall":
             recall(question["id"])
         else:
@@ -344,10 +346,7 @@ class Game:
 @_plainly
 def progress():
     """Print a table of what is right by notebook, and what to review next: wrong answers first, then the oldest."""
-    entries, notes = _progress.entries()
-    for note in notes:
-        print(note)
-    rows, known = [("notebook", "right", "tried", "of", "attempts", "last")], []
+    entries, rows, known = _entries(), [("notebook", "right", "tried", "of", "attempts", "last")], []
     for path in questions.files():
         try:
             content = questions.load(path)

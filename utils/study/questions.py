@@ -14,9 +14,11 @@ from pathlib import Path
 
 import yaml
 
+from utils import data
+
 from . import freetext
 
-FOLDER = Path(__file__).resolve().parent.parent.parent / "data" / "questions"
+FOLDER = data.FOLDER / "questions"
 SECTIONS = ("cards", "quiz", "recall", "exercises", "challenge")
 LEVELS = ("beginner", "intermediate", "advanced")
 KINDS = ("single", "multiple", "numeric", "output")

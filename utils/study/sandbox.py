@@ -21,6 +21,7 @@ COURSE = Path(__file__).resolve().parent.parent.parent
 STARTUP = 90.0  # seconds that Python and the imports may take; a busy machine needs 20 for TensorFlow
 GRACE = 1_000  # MB that a framework itself may take, beside the code's own limit
 LEARNERS = "<your code>"  # the file name in tracebacks
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,13 @@ def run(code, check="", imports=(), seconds=20.0, megabytes=1_000):
 
 
 def _environment():
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "FREEZING_PROGRESS": "off"}
-    return {**os.environ, **one_thread, **quiet}
+    return {**os.environ, **ONE_THREAD, **quiet}
 
 
 def _watch(process, ready, seconds, megabytes):
     """Wait for the process to end; end it, and all that it started, when it breaks a limit. Returns Outcome or None."""
-    family, deadline, begun = _Family(process.pid), time.monotonic() + STARTUP, False
+    family, deadline, begun = Family(process.pid), time.monotonic() + STARTUP, False
     try:
         while process.poll() is None:
             if not begun and ready.exists():
@@ -86,7 +86,7 @@ def _watch(process, ready, seconds, megabytes):
                     text = f"Your code ran longer than {seconds:g} seconds and was stopped: is there an endless loop?"
                     return Outcome("time", text=text)
                 return Outcome("no process", text=f"Python took more than {STARTUP:g} s to start; try again.")
-            if family.megabytes() > megabytes + GRACE:
+            if family.look()[0] > megabytes + GRACE:
                 return Outcome("memory", text=_memory(megabytes))
             time.sleep(0.05)
     finally:
@@ -95,7 +95,7 @@ def _watch(process, ready, seconds, megabytes):
     return None
 
 
-class _Family:
+class Family:
     """A process and all its descendants, those too that left its group."""
 
     def __init__(self, pid):
@@ -105,21 +105,25 @@ class _Family:
         with contextlib.suppress(psutil.Error):
             self._known[pid] = psutil.Process(pid)
 
-    def megabytes(self):
-        """Resident memory of all of them, in MB."""
-        total = 0
-        for process in list(self._known.values()):
-            with contextlib.suppress(self._ps.Error):
-                self._known |= {child.pid: child for child in process.children(recursive=True)}
+    def look(self):
+        """(Resident memory of all of them in MB, how many there are)."""
+        total, living, seen = 0, 0, set()
+        for pid, process in list(self._known.items()):
+            if pid not in seen:  # else its descendants were found with its own parent's
+                with contextlib.suppress(self._ps.Error):
+                    found = {child.pid: child for child in process.children(recursive=True)}
+                    self._known |= found
+                    seen |= found.keys()
         for process in self._known.values():
             with contextlib.suppress(self._ps.Error):
                 total += process.memory_info().rss
-        return total / 1e6
+                living += 1
+        return total / 1e6, living
 
     def kill(self):
         """End them all; those that have ended are left alone, even if their number was given to another process."""
         with contextlib.suppress(self._ps.Error):
-            self.megabytes()  # looks for children born since
+            self.look()  # for children born since
         if hasattr(os, "killpg"):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._pid, signal.SIGKILL)  # the group is not reaped before process.wait()
