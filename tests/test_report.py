@@ -7,7 +7,7 @@ from torch import nn
 
 from utils import anatomy, keras_lab, torch_lab  # before keras: it keeps TensorFlow from logging
 from utils.evidence import snapshot
-from utils.report import freeze_report
+from utils.report import WIDTH, freeze_report
 
 import keras  # isort: skip
 
@@ -388,6 +388,19 @@ def test_torch_half_frozen_layer():
 def test_torch_the_course_network():
     report = freeze_report(torch_lab.build(5), depth=2)
     assert [row[0] for row in report.rows] == ["base.block1", "base.block2", "base.block3", "base.block4", "head"]
+
+
+def test_a_report_fits_into_a_narrow_window():
+    """Each fault the course network can show at once, with the table at its widest."""
+    model = torch_lab.build(5).train()
+    before = snapshot(model)
+    for parameter in model.base.parameters():
+        parameter.requires_grad = False
+    model.base.block1.trainable = False  # a typo, whose sentence is long
+    model(torch.zeros(8, 3, 32, 32))  # moves the statistics
+    report = freeze_report(model, torch.optim.SGD(model.head.parameters(), lr=0.1), before)
+    lines = str(report).splitlines()
+    assert report.findings and max(map(len, lines)) <= WIDTH, max(lines, key=len)
 
 
 def test_what_is_no_model_is_refused():

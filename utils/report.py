@@ -13,6 +13,8 @@ from tabulate import tabulate
 from utils import anatomy
 from utils.evidence import moved
 
+WIDTH = 78  # characters of a line: JupyterLab breaks longer ones anywhere when its window is 800 pixels wide
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -24,8 +26,8 @@ class Finding:
 
     def __str__(self):
         names = ", ".join(self.where[:4]) + (f" and {len(self.where) - 4} more" if len(self.where) > 4 else "")
-        text = textwrap.fill(f"! {self.text}", 96, subsequent_indent="  ")  # JupyterLab breaks longer lines anywhere
-        return f"{text}\n  {names}" if names else text
+        text = textwrap.fill(f"! {self.text}", WIDTH, subsequent_indent="  ")
+        return f"{text}\n{_indented(names)}" if names else text
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,18 @@ class FreezeReport:
     notes: list[Finding] = field(default_factory=list)
 
     def __str__(self):
-        table = tabulate(self.rows, self.headers, disable_numparse=True, colalign=["left", "right"])
+        headers = [header.replace("the ", "the\n").replace("Norm ", "Norm\n") for header in self.headers]
+        table = tabulate(self.rows, headers, disable_numparse=True, colalign=["left", "right"])
         verdict = "\n".join(map(str, self.findings)) if self.findings else "Nothing suspicious found."
         return "\n".join([f"{table}\n\n{verdict}", *(str(note).replace("!", "Note:", 1) for note in self.notes)])
 
     __repr__ = __str__
+
+
+def _indented(names):
+    return textwrap.fill(
+        names, WIDTH, initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 @dataclass
@@ -129,7 +138,7 @@ def _row(path, group, facts, changed):
     if changed is not None:
         row["moved"] = _share([weight.name in changed for weight in learned])
         if row["moved"] in ("no", "") and any(weight.name in changed for weight in group):
-            row["moved"] = "statistics only"
+            row["moved"] = "statistics"
     return row
 
 
