@@ -35,7 +35,7 @@ test: venv  ## check the style, run all tests, run all notebooks and compare the
 	$(VENV_PYTHON) -m ruff format --check
 	$(VENV_PYTHON) -m pytest
 
-test-slow: venv  ## what takes minutes: every notebook with the cells of one framework only
+test-slow: venv  ## what takes minutes: JupyterLab in Chromium, Colab's versions, every edition, grading
 	$(VENV_PYTHON) -m pytest -m slow tests
 
 run: venv  ## execute all notebooks into build/notebooks, with a table of what they took

@@ -32,6 +32,12 @@ def test_a_row_is_asserted_in_the_notebook_that_it_names(row):
         assert row in asserted(stem), f"no claim of {stem} asserts {row}"
 
 
+def test_the_map_tells_how_many_claims_each_notebook_asserts(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert len(readme.MAP.findall(README)) == len(PATHS)
+    assert readme.counted(README) == README
+
+
 def test_the_rows_link_to_the_cells_that_assert_them(monkeypatch):
     """And the figure is the notebook's. Else: `python -m tools.readme`."""
     monkeypatch.chdir(ROOT)

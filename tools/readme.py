@@ -1,4 +1,4 @@
-"""What README.md shows of the notebooks: one figure, and for each claim a link to the cell that asserts it.
+"""What README.md shows of the notebooks: one figure, how many claims each has, and for each row a link to its proof.
 
 `python -m tools.readme` in the course's folder, after the notebooks were executed (`make refresh` does both). The links
 end in #cell-id=...: JupyterLab and the pages of `make html` go to the cell, GitHub shows the notebook from its top.
@@ -11,10 +11,13 @@ from pathlib import Path
 
 import nbformat
 
+from tools.run_notebooks import count_claims
+
 README = Path("README.md")
 PICTURE = Path("truth_table.png")
 SHOWN = "02_recompile_pitfall", "keras-table"  # the notebook and its cell
 ROW = re.compile(r"^\| (C\d\d) \|.*$", re.MULTILINE)
+MAP = re.compile(r"^(\| \[.*\]\(notebooks/(\w+)\.ipynb\) \|.*\|) \d+ \|$", re.MULTILINE)  # the last column: claims
 LINK = re.compile(r"\(notebooks/(\w+)\.ipynb(?:#cell-id=([\w-]+))?\)")
 
 
@@ -45,6 +48,11 @@ def linked(text):
     return ROW.sub(lambda line: LINK.sub(lambda match: to_cell(line[1], match), line[0]), text)
 
 
+def counted(text):
+    """The README's text, the last column of its map set to how many claims each notebook's stored outputs show."""
+    return MAP.sub(lambda line: f"{line[1]} {count_claims(read(line[2]))} |", text)
+
+
 def picture():
     """The figure of the README as a notebook stores it: PNG, bytes."""
     stem, name = SHOWN
@@ -54,5 +62,5 @@ def picture():
 
 
 if __name__ == "__main__":
-    README.write_text(linked(README.read_text(encoding="utf-8")), encoding="utf-8")
+    README.write_text(counted(linked(README.read_text(encoding="utf-8"))), encoding="utf-8")
     PICTURE.write_bytes(picture())
