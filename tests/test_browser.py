@@ -17,6 +17,7 @@ def server(browser, tmp_path_factory):  # not without a browser
 @pytest.mark.parametrize("name", [path.stem for path in guards.PATHS])
 def test_runs_and_reads_well(name, server, browser):
     notebook = Notebook(browser, server, name)
+    notebook.command("apputils:change-theme", theme="JupyterLab Light")  # the notebook before has left it dark
     assert notebook.run_all() == []
     assert notebook.dialogs() == []
     notebook.screenshots(name, 800)
