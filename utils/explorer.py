@@ -23,7 +23,7 @@ def explore(recipes, trainable):
 def static(recipes):
     """The table: {"text/html": a row a recipe and size, "text/plain": one line}."""
     sizes, depths = ([*dict.fromkeys(row[name] for row in _first(recipes))] for name in ("per_class", "frozen"))
-    head = "".join(f'<th scope="col">{depth}</th>' for depth in depths)
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("frozen blocks", *depths))
     body = []
     for name, rows in recipes.items():
         for size in sizes:
@@ -37,7 +37,7 @@ def static(recipes):
                 + "</tr>"
             )
     caption = "Test accuracy (training minus test accuracy) by frozen blocks, means over seeds. ★: best depth of a row."
-    table = f"<table><caption>{caption}</caption><tr><th></th>{head}</tr>{''.join(body)}</table>"
+    table = f"<table><caption>{caption}</caption><tr>{head}</tr>{''.join(body)}</table>"
     return {"text/html": table, "text/plain": f"Table: {', '.join(recipes)} by frozen blocks"}
 
 
