@@ -399,11 +399,6 @@ def test_exercise_check_that_names_no_mistake_is_reported(demo, said, monkeypatc
             "90/single: options: 2 options are marked right: true, single takes one",
         ),
         (
-            "        right: true\n        feedback: Bit for bit",
-            "        feedback: Bit for bit",
-            "90/single: options: no option is marked right: true",
-        ),
-        (
             "        says: [(layer|forward) ~",
             "        contradicts: [(layer|forward) ~",
             "90/explain: concepts.3.says: is missing (or denies)",
