@@ -200,7 +200,9 @@ def _images(*arguments):
 def images(split, style="wild", per_class=None, seed=0):
     """What `data.images` returns, to the bit; from memory if this process rendered it lately."""
     x, y = _images(split, style, per_class, seed)
-    return np.divide(x, np.float32(255), dtype=np.float32), y.copy()
+    pixels = x.astype(np.float32)
+    pixels /= np.float32(255)  # in place: np.divide(x, ..., dtype=np.float32) gives the same, and takes 9 times as long
+    return pixels, y.copy()
 
 
 def batches(n, steps, batch_size=32, seed=0):
