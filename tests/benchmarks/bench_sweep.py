@@ -30,6 +30,10 @@ def optimizer_of(model, rate, **options):
     return torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate, **options)
 
 
+def steps_for(per_class):
+    return 40 if per_class < 90 else 80
+
+
 def two_phases(per_class, frozen, seed):
     """The recipe of notebook 05."""
     x, y = sweep.images("target_pool", per_class=per_class, seed=seed)
@@ -38,7 +42,7 @@ def two_phases(per_class, frozen, seed):
     sweep.fit(model, x, y, optimizer_of(model, 1e-2, fused=True), 200, seed=seed)
     if frozen < 4:
         freeze_first(model, frozen)
-        sweep.fit(model, x, y, optimizer_of(model, 1e-3, fused=True), 60, seed=seed)
+        sweep.fit(model, x, y, optimizer_of(model, 1e-3, fused=True), steps_for(per_class), seed=seed)
     return {"train": sweep.accuracy(model, x, y), "test": sweep.accuracy(model, *sweep.images("target_test"))}
 
 
@@ -69,7 +73,7 @@ def plain(per_class, frozen, seed):
     plain_fit(model, x, y, optimizer_of(model, 1e-2), 200, seed)
     if frozen < 4:
         freeze_first(model, frozen)
-        plain_fit(model, x, y, optimizer_of(model, 1e-3), 60, seed)
+        plain_fit(model, x, y, optimizer_of(model, 1e-3), steps_for(per_class), seed)
     return {"train": plain_accuracy(model, x, y), "test": plain_accuracy(model, *tensors("target_test"))}
 
 
