@@ -18,7 +18,7 @@ LAB += --allow-root
 endif
 
 .DEFAULT_GOAL = help
-.PHONY: help lab test test-slow run refresh bench stamp unstamp colab editions html grade clean venv
+.PHONY: help lab test test-slow run refresh bench stamp unstamp colab editions html clean venv
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -46,7 +46,7 @@ refresh: venv  ## the same, and store the outputs in the notebooks (before a com
 	@$(VENV_PYTHON) -m tools.readme
 
 bench: venv  ## measure times and memory, as ratios, in under 10 minutes (leave the machine alone)
-	@$(VENV_PYTHON) tests/benchmarks
+	@$(VENV_PYTHON) tools/bench
 
 stamp: venv  ## write into the course where it is published: make stamp REPO=owner/name TAG=v1
 	@$(VENV_PYTHON) -m tools.stamp --repo="$$REPO" --tag="$$TAG"
@@ -58,13 +58,10 @@ colab: venv  ## make build/for_colab: each notebook in one file that carries the
 	@$(VENV_PYTHON) -m tools.colab
 
 editions: venv  ## copies for students, for instructors, and for one framework, into build/editions
-	@$(VENV_PYTHON) -m utils.editions $(EDITIONS)
+	@$(VENV_PYTHON) -m tools.editions $(EDITIONS)
 
 html: venv  ## all notebooks as pages that need no network, into build/html
-	@$(VENV_PYTHON) -m utils.editions.html
-
-grade: venv  ## grade learners' notebooks: make grade SUBMISSIONS=folder [OUT=grades.csv]
-	@$(VENV_PYTHON) -m tools.grade $${SUBMISSIONS:+"$$SUBMISSIONS"} $${OUT:+--out "$$OUT"}
+	@$(VENV_PYTHON) -m tools.editions.html
 
 clean:  ## remove .venv and build
 	rm -rf .venv build

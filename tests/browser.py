@@ -37,7 +37,7 @@ FOCUSED = "() => (document.activeElement.textContent || document.activeElement.t
 def lab(folder, **environment):
     """Start JupyterLab as `make lab` does, on a copy of the course in `folder`. Gives (its address, its token)."""
     course = folder / "course"
-    for part in ("utils", "data", "notebooks", "tools"):
+    for part in ("utils", "study", "data", "notebooks", "tools"):
         shutil.copytree(COURSE / part, course / part, ignore=shutil.ignore_patterns("__pycache__", "progress.json*"))
     # Cells outside the window would not be in the page: the tests look at all of them.
     tracker = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"

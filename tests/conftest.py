@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from utils import data, study
-from utils.study import progress_file, questions
+import study
+from study import progress_file, questions
+from utils import data
 
 DEMO = Path(__file__).parent / "questions" / "90_demo.yaml"
 

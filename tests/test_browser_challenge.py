@@ -10,7 +10,7 @@ pytest.importorskip("playwright", reason="there is no playwright: pip install -r
 from axe_playwright_python.sync_playwright import Axe
 from browser import FOCUSED, SCREENSHOTS, Notebook, lab
 
-from utils.study import questions, rounds
+from study import questions, rounds
 
 pytestmark = pytest.mark.slow
 CELL = "play"
@@ -23,7 +23,7 @@ class Game:
     """Notebook 07, open and run; its challenge is played with keys only."""
 
     def __init__(self, browser, server):
-        self.notebook = Notebook(browser, server, "07_freezing_master")
+        self.notebook = Notebook(browser, server, "09_freezing_master")
         self.page = self.notebook.page
         self.page.set_default_timeout(120_000)
         assert self.notebook.run_all() == []

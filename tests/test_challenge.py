@@ -14,8 +14,8 @@ import xml.etree.ElementTree as xml
 
 import pytest
 
-from utils import study
-from utils.study import badge, progress_file, questions, review, rounds, rounds_view, sandbox, views
+import study
+from study import badge, progress_file, questions, review, rounds, rounds_view, sandbox, views
 
 POOL = [question for group in rounds.pool().values() for question in group]
 REPAIRS = [question for question in POOL if question["kind"] == "repair"]
@@ -335,7 +335,7 @@ def test_without_a_file_the_try_lives_in_the_kernel(clock, quick):
 def test_a_problem_that_is_gone_from_the_file_ends_no_notebook(file, clock, quick):
     kernel(clock).start()
     data = json.loads(file.read_text())
-    data["challenge"]["ids"][0] = "07/gone"
+    data["challenge"]["ids"][0] = "09/gone"
     file.write_text(json.dumps(data))
     stage, _, lines = kernel(clock).look()
     assert stage == "idle" and "question file was changed" in lines[0]
@@ -440,7 +440,7 @@ def test_practice_has_no_clock(play):
     assert play(study.practice("debug").start)[0].startswith("Problem 1 of 5: repair")
     assert play(study.practice, 5) == ['The id of a question is a text such as "01/ex1", not a number.']
     assert play(study.practice, "01/ex1")[0].startswith('"01/ex1" is an exercise')
-    assert play(study.quiz, "07/debug-flag")[0].endswith('without the clock with practice("id").')
+    assert play(study.quiz, "09/debug-flag")[0].endswith('without the clock with practice("id").')
 
 
 def test_whatever_is_called_in_whatever_order_gets_a_sentence(play, clock):
@@ -744,7 +744,7 @@ def test_static_views_depend_on_no_draw_and_no_clock(play, clock, monkeypatch):
     for id in rounds.practice_ids(rounds.pool()):
         question = questions.find(id)
         assert views.text_html(question["explanation"]) in page
-    assert views.text_html(questions.find("07/debug-flag")["hint"]) in page
+    assert views.text_html(questions.find("09/debug-flag")["hint"]) in page
 
 
 def test_no_view_needs_more_than_the_widgets_that_both_versions_have():

@@ -27,8 +27,8 @@ def ready(number):
 """
 
 ANSWERS = """
-from utils import study
-from utils.study import progress_file, questions
+import study
+from study import progress_file, questions
 questions.FOLDER = Path(os.environ["ROOT"]) / "tests/questions"
 number = int(sys.argv[1])
 ready(number)
@@ -42,7 +42,7 @@ print("waiting:", len(study._progress._pending))
 SWEEP = """
 import json
 import torch
-from utils import sweep, torch_lab
+from utils import runs, torch_lab
 def recipe(per_class, frozen, seed):
     x, y = sweep.images("target_pool", per_class=per_class, seed=seed)
     model = torch_lab.build(5, seed)
@@ -126,26 +126,6 @@ def test_ten_kernels_answer_into_one_progress_file(tmp_path, before):
     damaged = ["progress.json.damaged-1"] if before == "{" else []
     assert sorted(file.name for file in folder.iterdir()) == ["progress.json", *damaged]
     assert sum("is damaged: it is kept as" in line for text in said for line in text.splitlines()) == len(damaged)
-
-
-@pytest.mark.slow
-def test_ten_kernels_run_the_same_sweep_in_one_folder(tmp_path):
-    cache = tmp_path / "cache"
-    tables = ten_at_once(tmp_path, SWEEP, "cache")
-    rows = json.loads(tables[0].splitlines()[-1])
-    assert len(rows) == 304 and len({row["test"] for row in rows[300:]}) > 1
-    assert set(tables) == {json.dumps(rows) + "\n"}  # and none says that it could not keep a run
-    kept = sorted(cache.iterdir())
-    assert len(kept) == 304 and all(path.suffix == ".json" for path in kept)  # no half-written file is left
-    times = [path.stat().st_mtime_ns for path in kept]
-
-    def again(folder):
-        command = [sys.executable, "kernel.py", "0", folder]
-        done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
-        return json.loads(done.stdout.splitlines()[-1])
-
-    assert again("cache") == rows and [path.stat().st_mtime_ns for path in kept] == times  # all are valid: none anew
-    assert again("") == rows  # and it is the table of one that computes everything
 
 
 @pytest.mark.slow

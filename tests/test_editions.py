@@ -12,11 +12,10 @@ import pytest
 from guards import PATHS, read
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tools import colab
-from utils import editions
-from utils.editions import __main__ as command
-from utils.editions import framework, html, notes, prose
-from utils.study import questions
+from study import questions
+from tools import colab, editions
+from tools.editions import __main__ as command
+from tools.editions import framework, html, notes, prose
 
 ROOT = Path(__file__).parent.parent
 COMBINED = ["student", "instructor", "keras", "torch"]
@@ -31,7 +30,7 @@ WORDS = {
 }
 BOTH = r"|[Ff]rameworks|\btwins?\b|framework you like"
 # Questions about the word, or about lines that only look right: there a name from elsewhere is the point.
-MAY_NAME = {"01/predict-lines", "07/predict-freeze-word", "07/concept-snowflake"}
+MAY_NAME = {"01/predict-lines", "09/predict-freeze-word", "09/concept-snowflake"}
 
 
 def made(path, edition):  # a copy: `make` changes none that it is given

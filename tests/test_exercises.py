@@ -5,8 +5,7 @@ import ast
 import guards
 import pytest
 
-from utils import exercises
-from utils.study import questions, scoring
+from study import exercises, questions, scoring
 
 ODD = ["text", [], {}, object(), float("nan"), 10**400, lambda: 1, int]
 CASES = [

@@ -23,9 +23,9 @@ import nbformat
 import numpy as np
 import pytest
 
+from study import badge, progress_file, questions, scoring, views
 from tools import run_notebooks
-from utils import data, sweep
-from utils.study import badge, progress_file, questions, scoring, views
+from utils import data
 
 ROOT = data.FOLDER.parent
 DEMO = Path(__file__).parent / "questions" / "90_demo.yaml"
@@ -58,7 +58,7 @@ def open_folder():
 
 
 def list_anew(folder):
-    """Checksums of what is there now, as `data/build.py` would write them."""
+    """Checksums of what is there now, as `tools/build_data.py` would write them."""
     lines = [f"{data.sha256(path)}  {path.name}\n" for path in sorted(folder.glob("*.npz"))]
     (folder / "SHA256SUMS").write_text("".join(lines))
 
@@ -273,7 +273,7 @@ VALIDATE = """
 import json, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (3_000_000_000,) * 2)
 from pathlib import Path
-from utils.study import questions
+from study import questions
 print(json.dumps({path.parent.name: questions.validate(path) for path in Path(sys.argv[1]).glob("*/90_x.yaml")}))
 """
 
@@ -483,21 +483,6 @@ def disk(tmp_path):
 
 def quick(a, seed):
     return {"value": a + seed}
-
-
-def test_a_full_disk_during_a_sweep(disk, capsys):
-    disk.fill(left=3 * 4096)
-    grid = {"a": [1, 2, 3, 4, 5]}
-    rows = sweep.run(quick, grid, seeds=2, cache=disk.path, progress=False)
-    assert [row["value"] for row in rows] == [1, 2, 3, 4, 5, 2, 3, 4, 5, 6]
-    said = capsys.readouterr().out.splitlines()
-    assert len(said) == 1 and "finished runs are not kept: nothing can be written to" in said[0]
-    assert "No space left on device" in said[0]
-    kept = disk.files()
-    assert 1 <= len(kept) <= 3 and all(name.endswith(".json") for name in kept)  # what was kept before is whole
-    disk.make_room()
-    assert sweep.run(quick, grid, seeds=2, cache=disk.path, progress=False) == rows
-    assert len(disk.files()) == 10 and set(kept) < set(disk.files()) and capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("left", [0, 4096], ids=["no room for the lock", "no room for the new file"])

@@ -19,7 +19,7 @@ import pytest
 from guards import PATHS, tags
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from utils.editions import EditionError, nbgrader
+from tools.editions import EditionError, nbgrader
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = "0.9.6"

@@ -1,4 +1,4 @@
-"""utils.study: scoring of every kind of question, sample sentences of free recall, damaged files, progress."""
+"""study: scoring of every kind of question, sample sentences of free recall, damaged files, progress."""
 
 import ast
 import json
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from utils import exercises, study
-from utils.study import freetext, progress_file, questions, scoring, views
-from utils.study.__main__ import mistakes
+import study
+from study import exercises, freetext, progress_file, questions, scoring, views
+from study.__main__ import mistakes
 
 FIXTURES = Path(__file__).parent / "questions"
 DEMO = questions.read(FIXTURES / "90_demo.yaml")[0]["questions"]
@@ -323,7 +323,7 @@ def test_exercise_check_that_names_no_mistake_is_reported(demo, said, monkeypatc
         '90_demo.yaml: 90/ex1: mistakes: has no key "unheard-of", which the check returned.'
     ]
     monkeypatch.delitem(exercises.CHECKS, "90/ex1")
-    assert said(study.check, "90/ex1", 1) == ["utils/exercises.py: 90/ex1: there is no check for this exercise."]
+    assert said(study.check, "90/ex1", 1) == ["study/exercises.py: 90/ex1: there is no check for this exercise."]
 
 
 # ---------------------------------------------------------------- question files

@@ -16,9 +16,9 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell
 
+from tools.editions.files import ROOT, SHARED, not_written, shown
 from tools.run_notebooks import read
 from tools.stamp import without_badge
-from utils.editions.files import ROOT, SHARED, not_written, shown
 
 CARRIED = (*SHARED, "LICENSE")
 WIDTH = 1000  # characters a line of the packed course: an editor shows many short lines, or one very long, slowly
@@ -34,7 +34,7 @@ PACKED = """
 {packed}
 """
 try:
-    if not os.path.isdir("../utils/study"):
+    if not os.path.isdir("../study"):
         zipfile.ZipFile(io.BytesIO(base64.b64decode(PACKED))).extractall("{folder}")
         os.makedirs("{folder}/notebooks", exist_ok=True)
         os.chdir("{folder}/notebooks")

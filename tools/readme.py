@@ -14,7 +14,7 @@ import nbformat
 from tools.run_notebooks import count_claims
 
 README = Path("README.md")
-PICTURE = Path("truth_table.png")
+PICTURE = Path("tools/site/truth_table.png")
 SHOWN = "02_recompile_pitfall", "keras-table"  # the notebook and its cell
 ROW = re.compile(r"^\| (C\d\d) \|.*$", re.MULTILINE)
 MAP = re.compile(r"^(\| \[.*\]\(notebooks/(\w+)\.ipynb\) \|.*\|) \d+ \|$", re.MULTILINE)  # the last column: claims

@@ -23,7 +23,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from tabulate import SEPARATING_LINE, tabulate
 from tqdm import tqdm
 
-from utils.editions.files import NO_NOTEBOOK
+from tools.editions.files import NO_NOTEBOOK
 from utils.evidence import CLAIM_MARK
 
 BUILD = Path("build/notebooks")

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import nbformat
 
-from utils.editions import EditionError
-from utils.editions.files import ROOT, read
+from tools.editions import EditionError
+from tools.editions.files import ROOT, read
 
 COMMAND = "make stamp REPO=owner/name TAG=v1"
 COLAB = "https://colab.research.google.com/github/"
@@ -32,13 +32,13 @@ import sys
 
 COURSE = "@COURSE@"
 COURSE = os.environ.get("FREEZING_COURSE", COURSE)  # address#tag, if this notebook stands alone
-if not os.path.isdir("../utils/study"):
+if not os.path.isdir("../study"):
     address, _, tag = COURSE.partition("#")
     if not address:
         sys.exit("The folder utils is missing: open this notebook in the course's own folder.")
     folder, branch = (f"freezing-course-{tag}", ["-b", tag]) if tag else ("freezing-course", [])
     try:
-        if not os.path.isdir(f"{folder}/utils/study"):
+        if not os.path.isdir(f"{folder}/study"):
             os.environ["GIT_TERMINAL_PROMPT"] = "0"  # it asks for no password
             clone = ["git", "clone", "--depth=1", *branch, address, folder]
             subprocess.run(clone, check=True, capture_output=True, text=True)

@@ -1,0 +1,383 @@
+"""Cards, quizzes, free recall and exercises for the notebooks, and the learner's progress through them.
+
+    quiz("01/predict-frozen-moves")          show a question; answer it there, or with
+    answer("01/predict-frozen-moves", "b")   an option, several ("a", "c"), a number, or what is printed
+    recall("01/explain-freezing")            show a question to answer in your own words, there or with
+    explain("01/explain-freezing", "...")
+    check("01/ex1", result)                  check the result of an exercise
+    hint("01/ex1")                           the next hint
+    cards("01")                              the recall cards of a notebook
+    progress()                               what is right, and what to review next
+    mixed()                                  what to answer again, from all notebooks
+    practice()                               problems like those of the challenge, without a clock
+    challenge()                              five problems against the clock, and a badge
+
+The questions stand in `data/questions/` (its README tells the format), the checks of exercises in `study/exercises.py`.
+`python -m study` looks for mistakes in them. Three environment variables: FREEZING_PROGRESS (the file of the
+learner's progress, or off), FREEZING_WIDGETS=off (static questions only), and for tests FREEZING_SECONDS (`rounds.py`).
+"""
+
+import atexit
+import dataclasses
+import functools
+
+from . import badge, freetext, progress_file, questions, review, rounds, rounds_view, scoring, views
+from .questions import StudyError
+
+__all__ = [
+    *("answer", "cards", "challenge", "check", "explain", "hint", "mixed", "practice", "progress", "quiz", "recall"),
+]
+
+_progress = progress_file.Progress()
+atexit.register(_progress.save)
+_hints_given = {}  # question id: how many hints this kernel has given
+_rounds = {}  # what is played: "challenge", or the ids of a practice round -> rounds.Round
+_last_words = {}  # free-recall id: the text explained last, so that hints are about what is missing
+
+
+def _plainly(function):
+    """For learners: what they can mend is told in one sentence, not in a traceback."""
+
+    @functools.wraps(function)
+    def plain(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except StudyError as error:
+            print(error)
+
+    return plain
+
+
+def _submit(question, *values, counts=True):
+    """Score an answer and record it, unless it was refused. Returns (Score, sentences about the progress file)."""
+    if question["section"] == "recall":
+        score = scoring.score_recall(question, values[0])
+        if score.best:
+            _last_words[question["id"]] = values[0]
+    elif question["section"] == "exercises":
+        score = scoring.score_exercise(question, values[0])
+    else:
+        score = scoring.score(question, *values)
+    if score.right is None or not counts:
+        return score, []
+    return score, _progress.record(question["id"], score.right, score.best)
+
+
+def _print(score, notes):
+    first, *rest = score.lines
+    print(first)
+    for line in rest:
+        print(f"  {line}")
+    for note in notes:
+        print(note)
+
+
+def _entries():
+    """All answers known, by id; what is to tell about the progress file is printed."""
+    entries, notes = _progress.entries()
+    for note in notes:
+        print(note)
+    return entries
+
+
+def _since(question):
+    return _entries().get(question["id"], {}).get("right")
+
+
+def _show(question, bundle):
+    def widget():
+        return views.live(
+            question, functools.partial(_submit, question), functools.partial(_next_hint, question), _since(question)
+        )
+
+    views.show(bundle, widget)
+
+
+@_plainly
+def quiz(id=None):
+    """Show a quiz question: buttons where a kernel lives, else its options with the feedback folded.
+
+    id: text such as "01/predict-frozen-moves". Prints one sentence for an unknown id.
+    """
+    question = questions.find(id, ("quiz",))
+    _show(question, views.quiz_bundle(question))
+
+
+@_plainly
+def recall(id=None):
+    """Show a question to answer in your own words: a text area where a kernel lives, else hints and answer folded.
+
+    id: text such as "01/explain-freezing". Prints one sentence for an unknown id.
+    """
+    question = questions.find(id, ("recall",))
+    _show(question, views.recall_bundle(question))
+
+
+@_plainly
+def cards(which=None, level=None):
+    """Show recall cards, grouped by level: open a card to see its back.
+
+    which: a notebook such as "01", or a list of card ids. level: "beginner", "intermediate", "advanced", or None for
+    all. Prints one sentence for an unknown notebook, id or level.
+    """
+    if level not in (None, *questions.LEVELS):
+        raise StudyError(f"level must be one of {', '.join(questions.LEVELS)}.")
+    if isinstance(which, (list, tuple)):
+        found = [questions.find(id, ("cards",)) for id in which]
+    elif isinstance(which, str) and "/" in which:
+        found = [questions.find(which, ("cards",))]
+    else:
+        found = [q for q in questions.notebook(which)["questions"].values() if q["section"] == "cards"]
+    found = [card for card in found if level in (None, card["level"])]
+    if not found:
+        raise StudyError("There is no such card.")
+    views.show(views.cards_bundle(found))
+
+
+@_plainly
+def answer(id=None, *values):
+    """Answer a quiz question, and print whether it is right and why.
+
+    id: text. values: an option key ("b"), several for a question that takes several ("a", "c"), a number, or a text.
+    Prints one sentence for an unknown id or an answer that cannot be one; that does not count as an attempt.
+    """
+    _print(*_submit(questions.find(id, ("quiz",)), *values))
+
+
+@_plainly
+def explain(id=None, text=None):
+    """Answer a free-recall question in your own words, and print how many concepts they hold, and hints for the others.
+
+    id, text: text. Prints one sentence for an unknown id, or for a text that is no explanation.
+    """
+    _print(*_submit(questions.find(id, ("recall",)), text))
+
+
+@_plainly
+def check(id=None, value=..., counts=True):
+    """Check the result of an exercise, and print whether it is right, or a hint for the mistake in it.
+
+    id: text such as "01/ex1". value: the result, whatever the exercise asks for; `...` is "not attempted yet".
+    counts: False for the course's own solutions: running all cells is not the learner's success, and tells no more
+    than that they are right.
+    """
+    score, notes = _submit(questions.find(id, ("exercises",)), value, counts=counts)
+    _print(score if counts else dataclasses.replace(score, lines=score.lines[:1]), notes)
+
+
+@_plainly
+def hint(id=None):
+    """Print the next hint to a question; after the last one, the answer if you ask once more.
+
+    id: of a quiz question, a free-recall question or an exercise. Prints one sentence for an unknown id.
+    """
+    print(_next_hint(questions.find(id, ("quiz", "recall", "exercises"))))
+
+
+def _next_hint(question):
+    name = question["id"]
+    hints, end = question.get("hints", ()), ""
+    if question["section"] == "recall":
+        found = freetext.score(question, _last_words.get(name, "")).found
+        hints = [concept["hint"] for concept, has in zip(question["concepts"], found, strict=True) if not has]
+        names = "; ".join(concept["name"] for concept in question["concepts"])
+        end = f"A full answer says: {names}."
+    elif question["section"] == "exercises":
+        end = "The solution is folded below the exercise, unless your copy was made without solutions."
+    elif "options" in question:
+        end = "The answer: " + "; ".join(
+            f"{key}) {option['text']}" for key, option in question["options"].items() if option.get("right")
+        )
+    else:
+        end = f"The answer: {question['answer']}"
+    given = _hints_given[name] = _hints_given.get(name, 0) + 1
+    if given <= len(hints):
+        return f"Hint {given} of {len(hints)}: {hints[given - 1]}"
+    if given == len(hints) + 1:
+        more = "There are no more hints" if hints else "There is no hint to this question"
+        return f"{more}. Ask once more to see the answer."
+    return end
+
+
+@_plainly
+def mixed(count=5):
+    """Show questions from all notebooks: what you got wrong, then what you have not seen, or not for longest.
+
+    count: how many, a whole number from 1.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise StudyError(f"The count must be a whole number from 1, not {questions.shown(count)}.")
+    for question in review.pick([questions.load(path)["questions"] for path in questions.files()], _entries(), count):
+        if question["section"] == "recall":
+            recall(question["id"])
+        else:
+            quiz(question["id"])
+
+
+@_plainly
+def challenge():
+    """The challenge: five problems against the clock. As a cell's last line it is shown; by code it is played with
+
+    .start(), .answer("b"), .repair(code), .next(), .status(), .give_up(), .badge(name) and .save_badge(name).
+    """
+    if "challenge" not in _rounds:
+        _rounds["challenge"] = rounds.Challenge(_progress)
+    groups = rounds.pool()
+    limits = [question["seconds"] for group in groups.values() for question in group] or [0]
+    bundle = rounds_view.challenge_bundle((min(limits), max(limits)))
+    return Game(_rounds["challenge"], bundle, [rounds_view.CHALLENGE])
+
+
+@_plainly
+def practice(which=None):
+    """Problems like those of the challenge, without a clock; shown and played as `challenge()` is.
+
+    which: None for five that are always the same and never asked in the challenge; a kind of problem ("output",
+    "model", "hyper-parameter", "debug", "concept") for all of it; or the id of one.
+    """
+    groups = rounds.pool()
+    if which is None:
+        ids = rounds.practice_ids(groups)
+    elif isinstance(which, str) and which in groups:
+        ids = [question["id"] for question in groups[which]]
+    else:
+        ids = [questions.find(which, ("challenge",))["id"]]
+    key = tuple(ids)
+    if key not in _rounds:
+        _rounds[key] = rounds.Round(ids, _progress.record)
+        _rounds[key].call = "practice()" if which is None else f'practice("{which}")'
+    found = [questions.find(id, ("challenge",)) for id in ids]
+    return Game(_rounds[key], rounds_view.practice_bundle(found), found)
+
+
+class Game:
+    """A challenge or a practice round as the learner has it: shown as a cell's last line, and played by its methods."""
+
+    def __init__(self, round_, bundle, shown):
+        self._round, self._bundle, self._shown = round_, bundle, shown
+
+    def _ipython_display_(self):
+        timed = self._round.timed
+        extra = (self._badge, self._save) if timed else (None, None)
+        views.show(self._bundle, lambda: rounds_view.RoundView(self._round, self._shown, *extra).view())
+
+    def __repr__(self):
+        return self._bundle["text/plain"]
+
+    @_plainly
+    def start(self):
+        """Begin: print the first problem. Its clock runs from now."""
+        self._tell(self._round.start())
+
+    @_plainly
+    def next(self):
+        """Print the next problem. Its clock runs from now."""
+        self._tell(self._round.next())
+
+    @_plainly
+    def status(self):
+        """Print the problem that is asked, and what is left of its time."""
+        self._tell(self._round.look()[2], whole=True)
+
+    @_plainly
+    def answer(self, *values):
+        """Answer the problem that is asked: an option key, several, a number, or what is printed."""
+        self._tell(self._round.answer(*values), whole=False)
+
+    @_plainly
+    def repair(self, code=None):
+        """Hand in the repaired code of a debug problem, a text; it is run apart from the notebook."""
+        self._tell(self._round.repair(code), whole=False)
+
+    @_plainly
+    def give_up(self):
+        """End the round."""
+        self._tell(self._round.give_up(), whole=False)
+
+    @_plainly
+    def badge(self, name=None):
+        """Show the badge, once five of five were right. name: for the badge; None for that of the last time."""
+        self._challenge_only()
+        bundle, _ = self._badge(name)
+        views.show(bundle)
+
+    @_plainly
+    def save_badge(self, name=None):
+        """Save the badge as an SVG file beside the notebook, and print where."""
+        self._challenge_only()
+        self._tell(self._save(name), whole=False)
+
+    def _challenge_only(self):
+        if not self._round.timed:
+            raise StudyError("Practice has no badge: it is for the challenge.")
+
+    def _award(self, name):
+        return self._round.award(name if name is None else badge.clean_name(name))
+
+    def _badge(self, name):
+        won = self._award(name)
+        text = badge.svg(**won)
+        return rounds_view.badge_bundle(text, badge.label(**won)), []
+
+    def _save(self, name):
+        path = badge.save(badge.svg(**self._award(name)), progress_file.folder())
+        return [f"Saved as {path}. Open it in a browser to print it."]
+
+    def _tell(self, lines, whole=True):
+        """Print lines, then where the round stands; `whole` prints the problem that is asked, too."""
+        for line in lines:
+            print(line.rstrip("\n"))
+        stage, state, told = self._round.look()
+        for line in told:
+            print(line.rstrip("\n"))
+        call = self._round.call
+        if stage == "asking":
+            print(self._round.heading(state))
+            if whole:
+                print(*rounds.task_lines(self._round.question(state), call), sep="\n")
+        elif stage == "told":
+            print(f"Go on with {call}.next()")
+        elif stage == "over":
+            print(f"Another round: {call}.start()")
+        else:
+            print(f"Begin with {call}.start()")
+
+
+@_plainly
+def progress():
+    """Print a table of what is right by notebook, and what to review next: wrong answers first, then the oldest."""
+    entries, rows, known = _entries(), [("notebook", "right", "tried", "of", "attempts", "last")], []
+    for path in questions.files():
+        try:
+            content = questions.load(path)
+        except StudyError as error:
+            print(error)
+            continue
+        ids = [id for id, question in content["questions"].items() if question["section"] != "cards"]
+        tried = [entries[id] for id in ids if id in entries]
+        known += [id for id in ids if id in entries]
+        rows.append(
+            (
+                f"{path.name[:2]} {content['title']}",
+                sum(e["last_right"] for e in tried),
+                len(tried),
+                len(ids),
+                sum(e["attempts"] for e in tried),
+                max((e["last"] for e in tried), default="")[:10] or "–",
+            )
+        )
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        name, *numbers = (str(cell) for cell in row)
+        print("  ".join([name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])]))
+    # text order is time order as long as the learner stays in one time zone, which is good enough for an advice
+    review = sorted(known, key=lambda id: (entries[id]["last_right"], entries[id]["last"], id))[:5]
+    if review:
+        print("\nReview next:")
+    for id in review:
+        entry = entries[id]
+        state = "right" if entry["last_right"] else "not yet"
+        best = f", best {entry['best']} concepts" if "best" in entry else ""
+        print(f"  {id}  {state}{best}, last tried {entry['last'][:10]}")
+    if progress_file.location() is None:
+        print("\nProgress is not kept in a file (FREEZING_PROGRESS=off).")
