@@ -14,14 +14,15 @@
 
 The questions stand in `data/questions/` (its README tells the format), the checks of exercises in `study/exercises.py`.
 `python -m study` looks for mistakes in them. Three environment variables: FREEZING_PROGRESS (the file of the
-learner's progress, or off), FREEZING_WIDGETS=off (static questions only), and for tests FREEZING_SECONDS (`rounds.py`).
+learner's progress, or off), FREEZING_WIDGETS=off (static questions only), for tests FREEZING_SECONDS (`challenge.py`).
 """
 
 import atexit
 import dataclasses
 import functools
 
-from . import badge, freetext, progress_file, questions, review, rounds, rounds_view, scoring, views
+from . import badge, challenge_view, freetext, progress_file, questions, review, scoring, views
+from . import challenge as rounds  # the name `challenge` is the learner's call
 from .questions import StudyError
 
 __all__ = [
@@ -224,8 +225,8 @@ def challenge():
         _rounds["challenge"] = rounds.Challenge(_progress)
     groups = rounds.pool()
     limits = [question["seconds"] for group in groups.values() for question in group] or [0]
-    bundle = rounds_view.challenge_bundle((min(limits), max(limits)))
-    return Game(_rounds["challenge"], bundle, [rounds_view.CHALLENGE])
+    bundle = challenge_view.challenge_bundle((min(limits), max(limits)))
+    return Game(_rounds["challenge"], bundle, [challenge_view.CHALLENGE])
 
 
 @_plainly
@@ -247,7 +248,7 @@ def practice(which=None):
         _rounds[key] = rounds.Round(ids, _progress.record)
         _rounds[key].call = "practice()" if which is None else f'practice("{which}")'
     found = [questions.find(id, ("challenge",)) for id in ids]
-    return Game(_rounds[key], rounds_view.practice_bundle(found), found)
+    return Game(_rounds[key], challenge_view.practice_bundle(found), found)
 
 
 class Game:
@@ -259,7 +260,7 @@ class Game:
     def _ipython_display_(self):
         timed = self._round.timed
         extra = (self._badge, self._save) if timed else (None, None)
-        views.show(self._bundle, lambda: rounds_view.RoundView(self._round, self._shown, *extra).view())
+        views.show(self._bundle, lambda: challenge_view.RoundView(self._round, self._shown, *extra).view())
 
     def __repr__(self):
         return self._bundle["text/plain"]
@@ -317,7 +318,7 @@ class Game:
     def _badge(self, name):
         won = self._award(name)
         text = badge.svg(**won)
-        return rounds_view.badge_bundle(text, badge.label(**won)), []
+        return challenge_view.badge_bundle(text, badge.label(**won)), []
 
     def _save(self, name):
         path = badge.save(badge.svg(**self._award(name)), progress_file.folder())

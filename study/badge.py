@@ -7,8 +7,8 @@ import re
 import unicodedata
 from pathlib import Path
 
+from .challenge import clock_text
 from .questions import StudyError, a_type
-from .rounds import clock_text
 
 LONGEST = 60  # characters of a name; more is cut
 WIDTH = 560  # user units that the name may take, of 720

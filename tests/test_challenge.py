@@ -15,7 +15,7 @@ import xml.etree.ElementTree as xml
 import pytest
 
 import study
-from study import badge, progress_file, questions, review, rounds, rounds_view, sandbox, views
+from study import badge, challenge_view, progress_file, questions, review, rounds, sandbox, views
 
 POOL = [question for group in rounds.pool().values() for question in group]
 REPAIRS = [question for question in POOL if question["kind"] == "repair"]
@@ -575,7 +575,7 @@ def test_a_badge_bears_any_name_as_text(name):
     assert NAMES[name] in (None, badge.clean_name(name)) and len(badge.clean_name(name)) <= badge.LONGEST
     outside = text.replace('xmlns="http://www.w3.org/2000/svg"', "")
     assert "http" not in outside and "href" not in outside and "<script" not in outside
-    page = rounds_view.badge_bundle(text, badge.label(name, **AWARD))["text/html"]
+    page = challenge_view.badge_bundle(text, badge.label(name, **AWARD))["text/html"]
     assert re.fullmatch(r'<img alt="[^"<>]*" width="720" height="400" src="data:image/svg\+xml;base64,[\w+/=]+">', page)
 
 
@@ -600,8 +600,8 @@ def test_a_saved_badge_overwrites_nothing(tmp_path):
 def view(file, clock, quick):
     pytest.importorskip("ipywidgets")
     game = kernel(clock)
-    award = lambda name: (rounds_view.badge_bundle(badge.svg(**game.award(name)), "label"), [])  # noqa: E731
-    made = rounds_view.RoundView(game, [rounds_view.CHALLENGE], award, lambda name: ["saved"])
+    award = lambda name: (challenge_view.badge_bundle(badge.svg(**game.award(name)), "label"), [])  # noqa: E731
+    made = challenge_view.RoundView(game, [challenge_view.CHALLENGE], award, lambda name: ["saved"])
     made.view()
     return made
 
@@ -680,11 +680,11 @@ def test_the_view_ends_a_round_and_saves_the_badge(view):
 
 def test_the_view_counts_down_until_the_problem_is_over(file, monkeypatch):
     pytest.importorskip("ipywidgets")
-    monkeypatch.setattr(rounds_view, "_SECONDS", 0.01)
+    monkeypatch.setattr(challenge_view, "_SECONDS", 0.01)
     monkeypatch.setenv("FREEZING_SECONDS", "1")
 
     async def play():
-        view = rounds_view.RoundView(kernel(time.time), [])
+        view = challenge_view.RoundView(kernel(time.time), [])
         view.go.click()
         first = view.clock.value
         await asyncio.wait_for(view.counting, 10)
@@ -697,7 +697,7 @@ def test_the_view_counts_down_until_the_problem_is_over(file, monkeypatch):
 def test_several_options_are_chosen_before_they_are_checked():
     pytest.importorskip("ipywidgets")
     question = next(question for question in POOL if question["kind"] == "multiple")
-    view = rounds_view.RoundView(rounds.Round([question["id"]], lambda *_: []), [])
+    view = challenge_view.RoundView(rounds.Round([question["id"]], lambda *_: []), [])
     view.go.click()
     right = [bool(option.get("right")) for option in question["options"].values()]
     for i, is_right in enumerate(right):
@@ -721,14 +721,14 @@ def test_a_game_is_shown_by_its_view_and_told_by_one_line(play, monkeypatch):
 
 
 def test_a_view_shows_what_was_done_by_code_or_in_another_view(view, clock):
-    other = rounds_view.RoundView(view.round, [])
+    other = challenge_view.RoundView(view.round, [])
     view.round.start()
     assert view.go.description == other.go.description == "Go on below" and other.task.value == view.task.value
     assert view.round.left() is not None and not shown(other.name)
     view.round.answer("b")
     clock.now += 1000
     view.refresh()
-    late = rounds_view.RoundView(view.round, [])  # the cell is run again
+    late = challenge_view.RoundView(view.round, [])  # the cell is run again
     for one in (view, other, late):
         one.refresh()
         explanation = view.round.question(view.round.look()[1])["explanation"]
@@ -751,7 +751,7 @@ def test_no_view_needs_more_than_the_widgets_that_both_versions_have():
     import ast
     from pathlib import Path
 
-    tree = ast.parse(Path(rounds_view.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(challenge_view.__file__).read_text(encoding="utf-8"))
     used = {
         node.attr
         for node in ast.walk(tree)

@@ -1,6 +1,6 @@
 """The challenge: five problems of five kinds, each with a time limit, two attempts, a hint, and an explanation.
 
-This file is the core: it knows problems, clock and attempts, and shows nothing (`rounds_view.py` does). The state
+This file is the core: it knows problems, clock and attempts, and shows nothing (`challenge_view.py` does). The state
 of a try is plain data, kept in the learner's progress file, so that the clock runs on when a cell is run again or the
 kernel is restarted:
 

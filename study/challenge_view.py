@@ -9,8 +9,8 @@ import base64
 import html
 
 from . import views
+from .challenge import NAMES, answer_lines, clock_text
 from .questions import KEYS, StudyError
-from .rounds import NAMES, answer_lines, clock_text
 
 CHALLENGE = {"id": "09/challenge"}
 _SECONDS = 1.0  # between two looks at the clock
@@ -66,7 +66,7 @@ def badge_bundle(svg, label):
 
 
 class RoundView(views.View):
-    """The ipywidgets view of a rounds.Round.
+    """The ipywidgets view of a challenge.Round.
 
     round_: the Round. hidden: questions whose static views it replaces. badge(name) -> (bundle, lines) and
     save(name) -> lines, both may raise StudyError; None in a practice round.
