@@ -61,6 +61,8 @@ def copied(tmp_path, monkeypatch):
     for path in [*data.FOLDER.glob("*.npz"), data.FOLDER / "SHA256SUMS"]:
         shutil.copy(path, folder)
     monkeypatch.setattr(data, "FOLDER", folder)
-    data._load.cache_clear()
+    for cache in (data._load, data._rendered):
+        cache.cache_clear()
     yield folder
-    data._load.cache_clear()
+    for cache in (data._load, data._rendered):
+        cache.cache_clear()

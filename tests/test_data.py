@@ -155,7 +155,7 @@ def test_what_is_committed_is_small():
 
 
 def test_the_build_script_says_where_to_get_the_package(tmp_path):
-    command = [sys.executable, ROOT / "data" / "build.py", "--fashion", tmp_path]
+    command = [sys.executable, ROOT / "tools" / "build_data.py", "--fashion", tmp_path]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
     assert "apt-get install dataset-fashion-mnist" in result.stderr and "Traceback" not in result.stderr

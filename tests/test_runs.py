@@ -218,7 +218,8 @@ def test_batches_are_whole_and_no_picture_comes_twice_in_an_epoch(n, size):
 TRAINABLE = {0: 61_013, 1: 60_549, 4: 325}
 
 
-def test_the_map_frames_the_best_depth_and_its_ties():
+def test_the_map_frames_the_best_depth_and_its_ties(monkeypatch):
+    monkeypatch.setattr(plots, "show", lambda alt: None)  # it would close the figure
     same = np.array([0.01, -0.01, 0.0])
     cells = {(5, 0): 0.5 + same, (5, 1): 0.7 + same, (5, 4): 0.7 - same / 2, (200, 0): 0.9 + same}
     cells |= {(200, 1): 0.8 + same * 0.9, (200, 4): 0.6 + same}

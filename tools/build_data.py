@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-FOLDER = Path(__file__).resolve().parent
-sys.path.insert(0, str(FOLDER.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+FOLDER = ROOT / "data"
 
 import torch  # noqa: E402  (the course's modules and their libraries need the path above)
 from tqdm import tqdm  # noqa: E402

@@ -1,12 +1,19 @@
 """The course's figures: one style, and one meaning for each colour. Frozen is blue and hatched, trainable is orange.
 
-Every function draws on a new figure, shows it, and returns nothing: the picture is the cell's output.
+Every function draws on a new figure, shows it, and returns nothing: the picture is the cell's output. `alt` is what the
+figure says, in words, for those who do not see it.
 """
+
+import base64
+import io
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import display
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+
+from utils.evidence import mean_interval
 
 FROZEN = {"facecolor": "#4C8BBF", "edgecolor": "white", "hatch": "///"}
 TRAINABLE = {"facecolor": "#F2A33A", "edgecolor": "white"}
@@ -36,9 +43,23 @@ plt.rcParams.update(
 )
 
 
-def gallery(groups, columns=6):
+def show(alt):
+    """Show the current figure with twice the pixels of its place on the page, and close it.
+
+    alt: what is to be seen, in words; JupyterLab, the site and screen readers find it beside the picture.
+    """
+    figure, file = plt.gcf(), io.BytesIO()
+    figure.savefig(file, format="png", dpi=2 * figure.dpi)
+    picture = {"image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": alt}
+    about = {"image/png": {"width": round(figure.dpi * figure.get_figwidth()), "alt": alt}}
+    display(picture, metadata=about, raw=True)
+    plt.close(figure)
+
+
+def gallery(groups, columns=6, alt=""):
     """Rows of pictures, a row a class. groups: label -> pictures (n, 32, 32, 3) in [0, 1], n >= columns."""
-    gap, zoom, margin = 2, 2, 80  # in screen pixels but for the gap; whole numbers keep the stored image small
+    gap, zoom = 2, 2  # zoom: screen pixels a pixel; a whole number keeps the stored image small
+    margin = 14 + 7 * max(map(len, groups))  # screen pixels, for the labels
     frame = ((0, 0), (0, gap), (0, gap), (0, 0))
     tiles = [np.pad(pictures[:columns], frame, constant_values=1) for pictures in groups.values()]
     sheet = np.concatenate([np.concatenate(row, axis=1) for row in tiles])
@@ -49,10 +70,10 @@ def gallery(groups, columns=6):
     axis.axis("off")
     for i, label in enumerate(groups):
         axis.text(-5, (i + 0.5) * sheet.shape[0] / len(groups), label, ha="right", va="center")
-    plt.show()
+    show(alt)
 
 
-def parameters(tables):
+def parameters(tables, alt=""):
     """Parameters of each layer as bars, frozen or trainable. tables: title -> rows as `layer_table` returns them."""
     figure, axes = plt.subplots(1, len(tables), figsize=(4.2 * len(tables), 2.4), sharey=True, squeeze=False)
     for axis, (title, rows) in zip(axes[0], tables.items(), strict=True):
@@ -68,10 +89,10 @@ def parameters(tables):
         axis.xaxis.set_major_formatter("{x:,.0f}")
     axes[0, 0].invert_yaxis()  # the picture comes in at the top
     figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
-    plt.show()
+    show(alt)
 
 
-def against_theory(theory, measured, xlabel, ylabel):
+def against_theory(theory, measured, xlabel, ylabel, alt=""):
     """Measured values over what theory says, on the line where both are equal.
 
     theory: name -> value. measured: framework -> name -> sequence of repeated measurements; the point is their median,
@@ -91,10 +112,10 @@ def against_theory(theory, measured, xlabel, ylabel):
         axis.annotate(names, (value, value), (8, -4), textcoords="offset points", fontsize="small", va="top")
     axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(low, high * 1.12))
     axis.legend()
-    plt.show()
+    show(alt)
 
 
-def truth_table(rows, notes=None):
+def truth_table(rows, notes=None, alt=""):
     """A table of verdicts, each a word on its own shade: readable in grey, too.
 
     rows: row label -> column label -> "obeyed", "silently ignored" or "error"; the same columns in every row.
@@ -114,10 +135,10 @@ def truth_table(rows, notes=None):
     axis.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
     axis.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     axis.spines[:].set_visible(False)
-    plt.show()
+    show(alt)
 
 
-def drift(law, shares, xlabel, ylabel):
+def drift(law, shares, xlabel, ylabel, title="", alt=""):
     """How far statistics went, against the law. law: function of the number of batches. shares: label -> n -> values.
 
     The point is the mean over the values (one a seed), the bar goes from the smallest to the largest.
@@ -133,14 +154,14 @@ def drift(law, shares, xlabel, ylabel):
         bars = [means - values.min(1), values.max(1) - means]
         at = np.array(marks) * 1.06 ** (2 * i - 1)  # side by side, not one over the other
         axis.errorbar(at, means, yerr=bars, linestyle="none", color="black", capsize=2, label=label, **looks[i % 2])
-    axis.set(xlabel=xlabel, ylabel=ylabel, xscale="log", ylim=(0, None))
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale="log", ylim=(0, None))
     axis.set_xticks(marks, [f"{n}" for n in marks])
     axis.minorticks_off()
     axis.legend()
-    plt.show()
+    show(alt)
 
 
-def paired(panels, interval, ylabel):
+def paired(panels, interval, ylabel, alt=""):
     """Two recipes over seeds, a panel a test. panels: title -> {"at rest": values, "drifting": values}, paired by seed.
 
     Bars are means, whiskers what `interval` returns as (mean, half width); each thin line joins the two runs of a seed.
@@ -155,10 +176,34 @@ def paired(panels, interval, ylabel):
         axis.set_xticks([0, 1], list(results))
         axis.set(title=title, ylim=(0, 1))
     axes[0, 0].set_ylabel(ylabel)
-    plt.show()
+    show(alt)
 
 
-def schedules(recipes, parts):
+def differences(rows, xlabel, title, alt):
+    """Paired differences, a row a comparison: means, 95 % intervals as bars, and each seed as a small mark.
+
+    rows: label -> group -> differences in percentage points, one a seed. Groups (at most four, such as the two bases)
+    stand one below the other in a row, told apart by their marks.
+    """
+    groups = list(next(iter(rows.values())))
+    figure, axis = plt.subplots(figsize=(7.2, 0.7 + (0.16 + 0.2 * len(groups)) * len(rows)))
+    axis.axvline(0, color="0.6", linewidth=1)
+    for y, row in enumerate(rows.values()):
+        for i, group in enumerate(groups):
+            at, values = y + 0.22 * (i - (len(groups) - 1) / 2), np.asarray(row[group], float)
+            mean, half = mean_interval(values)
+            axis.plot(values, np.full(len(values), at), "|", color="0.5", markersize=6)
+            look = {"marker": "os^D"[i], "markerfacecolor": "black" if i % 2 == 0 else "white", "capsize": 2}
+            axis.errorbar(mean, at, xerr=half, color="black", linestyle="none", label=None if y else group, **look)
+    axis.set_yticks(range(len(rows)), list(rows))
+    axis.set(xlabel=xlabel, title=title, ylim=(len(rows) - 0.5, -0.5))
+    axis.grid(axis="x", color="0.9")
+    axis.set_axisbelow(True)
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")
+    show(alt)
+
+
+def schedules(recipes, parts, alt=""):
     """Which part trains in which phase, a panel a recipe: time from left to right, the first block at the bottom.
 
     recipes: label -> list of phases, each a dict part -> learning rate; what it does not name is frozen. parts: names.
@@ -179,10 +224,10 @@ def schedules(recipes, parts):
     for axis in axes[-1]:
         axis.set_xlabel("phase")
     figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
-    plt.show()
+    show(alt)
 
 
-def dots(panels, interval, xlabel, xlim=(0, 1)):
+def dots(panels, interval, xlabel, xlim=(0, 1), alt=""):
     """A row a recipe, a panel a case: the mean as a large mark, the interval as a bar, each seed as a small point.
 
     panels: title -> label -> values, one a seed. interval: gives (mean, half width) of the values.
@@ -200,10 +245,10 @@ def dots(panels, interval, xlabel, xlim=(0, 1)):
         axis.set_axisbelow(True)
     axes[0, 0].set_yticks(range(len(labels)), labels)
     axes[0, 0].invert_yaxis()
-    plt.show()
+    show(alt)
 
 
-def rates(curves, interval, ylabel):
+def rates(curves, interval, ylabel, alt=""):
     """Accuracy over the learning rate. curves: label -> rate -> values, one a seed; the best of a line is filled."""
     figure, axis = plt.subplots(figsize=(6.2, 3.6))
     for i, (label, points) in enumerate(curves.items()):
@@ -218,10 +263,10 @@ def rates(curves, interval, ylabel):
     axis.set_xticks(marks, [f"{rate:g}" for rate in marks])
     axis.minorticks_off()
     axis.legend(loc="lower right", fontsize="small")
-    plt.show()
+    show(alt)
 
 
-def forgetting(x, panels, xlabel, ylabel):
+def forgetting(x, panels, xlabel, ylabel, alt=""):
     """Each run as a mark: how far it moved against what it kept. x: label -> values, one a seed.
 
     panels: title -> label -> values in the same order as those of x.
@@ -234,10 +279,10 @@ def forgetting(x, panels, xlabel, ylabel):
         axis.grid(color="0.9")
     axes[0, 0].set_ylabel(ylabel)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
-    plt.show()
+    show(alt)
 
 
-def depth_maps(maps, trainable, interval, judged=None):
+def depth_maps(maps, trainable, interval, judged=None, alt=""):
     """Maps of means over seeds: frozen blocks to the right, examples a class upwards, each row's best depth framed.
 
     maps: title -> {(examples a class, frozen blocks): values over seeds}. trainable: how many parameters train at each
@@ -272,10 +317,10 @@ def depth_maps(maps, trainable, interval, judged=None):
         axis.spines[:].set_visible(False)
         top_axis.spines[:].set_visible(False)
     axes[0, 0].set_ylabel("examples a class")
-    plt.show()
+    show(alt)
 
 
-def curves(panels, interval, xlabel, ylabel):
+def curves(panels, interval, xlabel, ylabel, alt=""):
     """Means with their intervals at places in order. panels: title -> label -> {place: values over seeds}.
 
     The first label has full marks and a full line, the others are hollow and broken.
@@ -293,10 +338,10 @@ def curves(panels, interval, xlabel, ylabel):
         axis.grid(axis="y", color="0.9")
     axes[0, 0].set_ylabel(ylabel)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    plt.show()
+    show(alt)
 
 
-def tuned_parts(parts, untouched, interval, xlabel):
+def tuned_parts(parts, untouched, interval, xlabel, alt=""):
     """Accuracy when one part of a network is tuned: part -> values over seeds; that of `untouched` is a broken line."""
     figure, axis = plt.subplots(figsize=(5.6, 0.5 + 0.36 * len(parts)))
     tuned = {part: values for part, values in parts.items() if part != untouched}
@@ -308,10 +353,10 @@ def tuned_parts(parts, untouched, interval, xlabel):
     axis.set_yticks(range(len(tuned)), list(tuned))
     axis.set(xlabel=xlabel, ylabel="tuned part", xlim=(0, 1), ylim=(len(tuned) - 0.5, -0.5))
     axis.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize="small")
-    plt.show()
+    show(alt)
 
 
-def layer_charts(schedules, parts):
+def layer_charts(schedules, parts, alt=""):
     """Which part trains when, a panel a schedule: time from left to right, the first part at the bottom.
 
     schedules: title -> part -> (start, end) of the span in which it trains, in shares of the run. parts: names.
@@ -326,10 +371,10 @@ def layer_charts(schedules, parts):
         axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axis.tick_params(axis="y", length=0)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
-    plt.show()
+    show(alt)
 
 
-def annealing(curves, xlabel, ylabel):
+def annealing(curves, xlabel, ylabel, alt=""):
     """Lines over the run, each named where it begins. curves: name -> (x, y), with y falling to 0 at its end."""
     figure, axis = plt.subplots(figsize=(6, 3.2))
     looks = ("-", (0, (5, 1)), "--", "-.", ":")
@@ -340,10 +385,10 @@ def annealing(curves, xlabel, ylabel):
         )
     axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.14, 1), ylim=(0, None))
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
-    plt.show()
+    show(alt)
 
 
-def work(panels, xlabel):
+def work(panels, xlabel, alt=""):
     """Work by kind as stacked bars, a row a schedule, the total at the end. panels: title -> label -> kind -> share."""
     looks = {
         "forward": {"facecolor": "0.25"},
@@ -367,10 +412,10 @@ def work(panels, xlabel):
     axes[0, 0].invert_yaxis()
     handles = [Patch(label=kind, **look) for kind, look in looks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize="small")
-    plt.show()
+    show(alt)
 
 
-def steps_against_work(work, measured, xlabel):
+def steps_against_work(work, measured, xlabel, alt=""):
     """A row a case: a bar as long as its work, and on it what was measured.
 
     work: case -> share. measured: framework -> case -> repeated measurements; the mark is their median, the line goes
@@ -386,7 +431,7 @@ def steps_against_work(work, measured, xlabel):
     axis.set(xlabel=xlabel, ylabel="frozen blocks", xlim=(0, 1.1))
     axis.invert_yaxis()
     axis.legend(loc="lower right")
-    plt.show()
+    show(alt)
 
 
 def _legend():
