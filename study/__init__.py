@@ -1,9 +1,9 @@
-"""Cards, quizzes, free recall and exercises for the notebooks, and the learner's progress through them.
+"""Cards, quizzes, own words and exercises for the notebooks, and the learner's progress through them.
 
     quiz("01/predict-frozen-moves")          show a question; answer it there, or with
     answer("01/predict-frozen-moves", "b")   an option, several ("a", "c"), a number, or what is printed
     recall("01/explain-freezing")            show a question to answer in your own words, there or with
-    explain("01/explain-freezing", "...")
+    explain("01/explain-freezing", "...")    which shows a model answer; said=[1, 3] records what of it you said
     check("01/ex1", result)                  check the result of an exercise
     hint("01/ex1")                           the next hint
     cards("01")                              the recall cards of a notebook
@@ -17,23 +17,24 @@ The questions stand in `data/questions/` (its README tells the format), the chec
 learner's progress, or off), FREEZING_WIDGETS=off (static questions only), for tests FREEZING_SECONDS (`challenge.py`).
 """
 
-import atexit
 import dataclasses
 import functools
+from itertools import chain, zip_longest
 
-from . import badge, challenge_view, freetext, progress_file, questions, review, scoring, views
-from . import challenge as rounds  # the name `challenge` is the learner's call
+# a module and a learner's call share the names challenge and progress: the calls are defined below
+from . import badge, challenge_view, questions, scoring, views
+from . import challenge as rounds
+from . import progress as kept
 from .questions import StudyError
 
 __all__ = [
     *("answer", "cards", "challenge", "check", "explain", "hint", "mixed", "practice", "progress", "quiz", "recall"),
 ]
 
-_progress = progress_file.Progress()
-atexit.register(_progress.save)
+_progress = kept.Progress()
 _hints_given = {}  # question id: how many hints this kernel has given
 _rounds = {}  # what is played: "challenge", or the ids of a practice round -> rounds.Round
-_last_words = {}  # free-recall id: the text explained last, so that hints are about what is missing
+_said = {}  # id of a question for own words: the concepts ticked last, so that hints are about the others
 
 
 def _plainly(function):
@@ -51,17 +52,19 @@ def _plainly(function):
 
 def _submit(question, *values, counts=True):
     """Score an answer and record it, unless it was refused. Returns (Score, sentences about the progress file)."""
+    more = {}
     if question["section"] == "recall":
-        score = scoring.score_recall(question, values[0])
-        if score.best:
-            _last_words[question["id"]] = values[0]
+        score = scoring.score_recall(question, *values)
+        if score.right is not None:
+            said = _said[question["id"]] = sorted({values[1]} if isinstance(values[1], int) else set(values[1]))
+            more = {"said": said, "of": len(question["concepts"])}
     elif question["section"] == "exercises":
         score = scoring.score_exercise(question, values[0])
     else:
         score = scoring.score(question, *values)
     if score.right is None or not counts:
         return score, []
-    return score, _progress.record(question["id"], score.right, score.best)
+    return score, _progress.record(question["id"], score.right, **more)
 
 
 def _print(score, notes):
@@ -106,7 +109,7 @@ def quiz(id=None):
 
 @_plainly
 def recall(id=None):
-    """Show a question to answer in your own words: a text area where a kernel lives, else hints and answer folded.
+    """Show a question to answer in your own words, and to compare with a model answer; folded where no kernel lives.
 
     id: text such as "01/explain-freezing". Prints one sentence for an unknown id.
     """
@@ -146,12 +149,17 @@ def answer(id=None, *values):
 
 
 @_plainly
-def explain(id=None, text=None):
-    """Answer a free-recall question in your own words, and print how many concepts they hold, and hints for the others.
+def explain(id=None, text=None, said=None):
+    """Answer a question in your own words: print a model answer, then record which of its concepts you have said.
 
-    id, text: text. Prints one sentence for an unknown id, or for a text that is no explanation.
+    id, text: text. said: the numbers of the concepts that you find in your text, such as [1, 3], by your own judgement;
+    None to see the model answer first. Prints one sentence for an unknown id, an empty text, or numbers that are none.
     """
-    _print(*_submit(questions.find(id, ("recall",)), text))
+    question = questions.find(id, ("recall",))
+    score, notes = _submit(question, text, said)
+    if said is None and len(score.lines) > 1:
+        notes = [f'Which of these did you say? explain("{question["id"]}", "...", said=[1, 3]) records it.']
+    _print(score, notes)
 
 
 @_plainly
@@ -179,10 +187,9 @@ def _next_hint(question):
     name = question["id"]
     hints, end = question.get("hints", ()), ""
     if question["section"] == "recall":
-        found = freetext.score(question, _last_words.get(name, "")).found
-        hints = [concept["hint"] for concept, has in zip(question["concepts"], found, strict=True) if not has]
-        names = "; ".join(concept["name"] for concept in question["concepts"])
-        end = f"A full answer says: {names}."
+        concepts = enumerate(question["concepts"], 1)
+        hints = [concept["hint"] for place, concept in concepts if place not in _said.get(name, ())]
+        end = "A model answer: " + " ".join(concept["says"] for concept in question["concepts"])
     elif question["section"] == "exercises":
         end = "The solution is folded below the exercise, unless your copy was made without solutions."
     elif "options" in question:
@@ -208,11 +215,30 @@ def mixed(count=5):
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise StudyError(f"The count must be a whole number from 1, not {questions.shown(count)}.")
-    for question in review.pick([questions.load(path)["questions"] for path in questions.files()], _entries(), count):
-        if question["section"] == "recall":
-            recall(question["id"])
-        else:
-            quiz(question["id"])
+    notebooks = [questions.load(path)["questions"] for path in questions.files()]
+    for question in _most_needed(notebooks, _entries())[:count]:
+        (recall if question["section"] == "recall" else quiz)(question["id"])
+
+
+def _most_needed(notebooks, entries):
+    """The questions to ask again, most needed first.
+
+    notebooks: a list of {id: question}, one a notebook. entries: as Progress.entries gives them. Returns those of quiz
+    and recall whose last answer was not right (or not all concepts), the oldest first; those never asked, a notebook at
+    a time in turn; those that were right, the oldest first. One made to be asked before a cell (predict) comes only
+    when it was answered.
+    """
+    asked = [[q for q in group.values() if q["section"] in ("quiz", "recall")] for group in notebooks]
+    known = sorted((q for q in chain(*asked) if q["id"] in entries), key=lambda q: _need(q["id"], entries))
+    wrong = [q for q in known if not entries[q["id"]]["last_right"]]
+    new = [[q for q in group if q["id"] not in entries and not q.get("predict")] for group in asked]
+    return [*wrong, *(q for q in chain(*zip_longest(*new)) if q), *known[len(wrong) :]]
+
+
+def _need(id, entries):
+    """What sorts questions that were answered by how much they need another look."""
+    # text order is time order as long as the learner stays in one time zone, which is good enough for an advice
+    return entries[id]["last_right"], entries[id]["last"], id
 
 
 @_plainly
@@ -321,7 +347,7 @@ class Game:
         return challenge_view.badge_bundle(text, badge.label(**won)), []
 
     def _save(self, name):
-        path = badge.save(badge.svg(**self._award(name)), progress_file.folder())
+        path = badge.save(badge.svg(**self._award(name)), kept.folder())
         return [f"Saved as {path}. Open it in a browser to print it."]
 
     def _tell(self, lines, whole=True):
@@ -371,14 +397,13 @@ def progress():
     for row in rows:
         name, *numbers = (str(cell) for cell in row)
         print("  ".join([name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])]))
-    # text order is time order as long as the learner stays in one time zone, which is good enough for an advice
-    review = sorted(known, key=lambda id: (entries[id]["last_right"], entries[id]["last"], id))[:5]
+    review = sorted(known, key=lambda id: _need(id, entries))[:5]
     if review:
         print("\nReview next:")
     for id in review:
         entry = entries[id]
         state = "right" if entry["last_right"] else "not yet"
-        best = f", best {entry['best']} concepts" if "best" in entry else ""
-        print(f"  {id}  {state}{best}, last tried {entry['last'][:10]}")
-    if progress_file.location() is None:
+        state = f"{entry['said']} concepts" if "said" in entry else state
+        print(f"  {id}  {state}, last tried {entry['last'][:10]}")
+    if kept.location() is None:
         print("\nProgress is not kept in a file (FREEZING_PROGRESS=off).")

@@ -17,7 +17,8 @@ import os
 import random
 import time
 
-from . import progress_file, questions, sandbox, scoring
+from . import progress as progress_file
+from . import questions, sandbox, scoring
 from .questions import FRAMEWORKS, PROBLEMS, StudyError, a_type
 from .scoring import RIGHT, WRONG
 

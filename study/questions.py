@@ -1,34 +1,32 @@
-"""Question files: reading `data/questions/*.yaml`, and saying exactly what is wrong with one that is damaged.
+"""Question files: reading `data/questions/*.yaml`, and saying in plain words what is wrong with one.
 
-The format is told, with an example of each kind, in `data/questions/README.md`. A question is a plain dict, as written
-in its file, plus "section" (cards, quiz, recall, exercises or challenge) and "file" (the file's name). Where the
-environment variable FREEZING_FRAMEWORK names keras or torch (a one-framework edition does), questions read as its
-fields say.
+The format is told, with an example of each kind, in `data/questions/README.md`, and checked by `schema.json` and the
+few rules below that a schema cannot say. A question is a plain dict, as written in its file, plus "section" (cards,
+quiz, recall, exercises or challenge) and "file" (the file's name). Where the environment variable FREEZING_FRAMEWORK
+names keras or torch (a one-framework edition does), questions read as their fields of that name say.
 """
 
+import contextlib
 import difflib
+import functools
+import json
+import math
 import os
 import re
-import sys
 from pathlib import Path
 
 import yaml
 
 from utils import data
 
-from . import freetext
-
 FOLDER = data.FOLDER / "questions"
 SECTIONS = ("cards", "quiz", "recall", "exercises", "challenge")
 LEVELS = ("beginner", "intermediate", "advanced")
-KINDS = ("single", "multiple", "numeric", "output")
 PROBLEMS = ("output", "model", "hyper-parameter", "debug", "concept")  # of the challenge, in the order they are asked
-ID = re.compile(r"\d\d/[a-z0-9]+(-[a-z0-9]+)*")
 KEYS = "abcdefgh"
 FRAMEWORKS = ("keras", "torch")
-LARGEST = 1_000_000  # bytes of a question file
+LARGEST = 1_000_000  # bytes of a question file, and signs of what its aliases make of it
 NESTED = 10_000  # signs in it that may open a level: [ { ? -
-SAMPLES = 6  # accepted and rejected sample sentences a free-recall prompt needs, each
 
 
 class StudyError(Exception):
@@ -39,32 +37,39 @@ class QuestionFileError(StudyError):
     """A question file is missing or has mistakes; the message names file, id and field."""
 
 
+# ---------------------------------------------------------------- finding a question
+
+
 def find(question, sections=SECTIONS):
-    """The question with an id.
+    """The question with an id, whose case and blanks do not matter.
 
     question: text such as "01/ex1". sections: where it may stand. Returns its dict. Raises StudyError for an unknown
     id, QuestionFileError for a file with mistakes.
     """
     if not isinstance(question, str):
         raise StudyError(f'The id of a question is a text such as "01/ex1", not {a_type(question)}.')
-    path = _file_of(question[:2])
-    known = load(path)["questions"] if path else {}
-    found = known.get(question)
-    if found is None:
-        near = difflib.get_close_matches(question, known, n=1)
-        meant = f' Did you mean "{near[0]}"?' if near else ""
-        raise StudyError(f"There is no question {shown(question)}.{meant}")
-    if found["section"] not in sections:
-        raise StudyError(f'"{question}" is {_USE[found["section"]]}')
-    return found
+    id = re.sub(r"\s*([/-])\s*", r"\1", question[:100].strip().lower())
+    id = re.sub(r"^(?=\d/)", "0", re.sub(r"[\s_]+", "-", id))
+    path = next((path for path in files() if path.name[:2] == id[:2]), None)
+    known = {}
+    for other in [path] if path else files():  # without a number, the name may stand in any file
+        with contextlib.nullcontext() if path else contextlib.suppress(QuestionFileError):
+            known |= load(other)["questions"]
+    if id not in known:
+        asked = [name for name in known if known[name]["section"] in sections]
+        near = difflib.get_close_matches(id, asked, n=1)
+        raise StudyError(f"There is no question {shown(question)}." + (f' Did you mean "{near[0]}"?' if near else ""))
+    if known[id]["section"] not in sections:
+        raise StudyError(f'"{id}" is {_USE[known[id]["section"]].replace("ID", id)}')
+    return known[id]
 
 
 _USE = {
-    "cards": 'a card: show it with cards(["id"]).',
-    "quiz": 'a quiz question: show it with quiz("id"), answer it with answer("id", ...).',
-    "recall": 'a question for your own words: answer it with explain("id", "...").',
-    "exercises": 'an exercise: check your result with check("id", result).',
-    "challenge": 'a problem of the challenge: try it without the clock with practice("id").',
+    "cards": 'a card: show it with cards("ID").',
+    "quiz": 'a quiz question: show it with quiz("ID"), answer it with answer("ID", ...).',
+    "recall": 'a question for your own words: show it with recall("ID"), answer it with explain("ID", "...").',
+    "exercises": 'an exercise: check your result with check("ID", result).',
+    "challenge": 'a problem of the challenge: try it without the clock with practice("ID").',
 }
 
 
@@ -73,20 +78,17 @@ def files():
     return sorted(FOLDER.glob("[0-9][0-9]_*.yaml"))
 
 
-def _file_of(number):
-    return next((path for path in files() if path.name[:2] == number), None)
-
-
 def notebook(name):
     """The content of one notebook's question file.
 
     name: "01" or "01_freeze_basics" or 1. Returns {"title": text, "questions": {id: dict}}. Raises StudyError.
     """
-    number = f"{name:02d}" if isinstance(name, int) else str(name)[:2]
-    path = _file_of(number)
-    if path is None or not (path.stem == str(name) or str(name) in (number, str(int(number)))):
-        raise StudyError(f"There are no questions for {shown(name)}; there are: {', '.join(p.stem for p in files())}.")
-    return load(path)
+    is_short = isinstance(name, str) or (isinstance(name, int) and 0 <= name < 100)
+    wanted = str(name).strip().lower().removesuffix(".ipynb") if is_short else None
+    for path in files():
+        if wanted in (path.stem, path.name[:2], path.name[:2].lstrip("0")):
+            return load(path)
+    raise StudyError(f"There are no questions for {shown(name)}; there are: {', '.join(p.stem for p in files())}.")
 
 
 _loaded = {}  # path: ((time of change, size, framework), content), so that a teacher's edit shows at the next call
@@ -99,8 +101,8 @@ def load(path):
     the first mistake and how many more there are.
     """
     path = Path(path)
+    framework = os.environ.get("FREEZING_FRAMEWORK", "")
     try:
-        framework = os.environ.get("FREEZING_FRAMEWORK", "")
         stamp = (path.stat().st_mtime_ns, path.stat().st_size, framework)
     except OSError:
         raise QuestionFileError(f"{path.name}: this question file is missing.") from None
@@ -125,300 +127,215 @@ def for_framework(questions, framework):
     return {id: {**question, **question.get(framework, {})} for id, question in left.items()}
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """PyYAML's safe loader, which also refuses a key that stands twice (PyYAML keeps the last one silently), and the
-    merge key `<<`, by which a few lines can grow to fill all memory."""
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.value in seen:
-                what = f"{key.value!r} stands twice" if isinstance(key, yaml.ScalarNode) else "a key must be a word"
-                raise yaml.constructor.ConstructorError(None, None, what, key.start_mark)
-            if key.tag == "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(None, None, "'<<' is not allowed here", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+# ---------------------------------------------------------------- reading a file
 
 
 def read(path):
     """Read one question file and list what is wrong with it.
 
-    Returns ({"title", "questions"}, problems): problems is a list of sentences "file: id: field: what is wrong".
-    Raises nothing for a bad file.
+    Returns ({"title", "questions"} or None, problems): problems is a list of sentences "file: id: field: what is
+    wrong". Raises nothing for a bad file.
     """
-    path, problems = Path(path), []
+    path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8") if path.stat().st_size <= LARGEST else None
-        # what may nest deeper would overflow libyaml's stack, which ends the kernel
-        if text is None or sum(map(text.count, "[{?-")) > NESTED:
-            return None, [f"{path.name}: the file is too large or too deeply nested: split it."]
-        raw = yaml.load(text, _Loader)
+        raw = _yaml(path)
     except (OSError, UnicodeDecodeError) as error:
-        return None, [f"{path.name}: the file cannot be read ({error})."]
+        return None, [f"{path.name}: the file cannot be read ({getattr(error, 'strerror', '') or 'it is not UTF-8'})."]
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such as the date 2026-99-99
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        return None, [f"{path.name}{line}: not YAML: {getattr(error, 'problem', None) or type(error).__name__}."]
-    top = _Reader(path.name, "", problems)
+        mark, problem = getattr(error, "problem_mark", None), str(getattr(error, "problem", None) or error)
+        told = next((plain for sign, plain in _PLAIN if sign in problem), f"this is not YAML ({one_line(problem, 80)})")
+        told = problem if isinstance(error, _Fault) else told
+        return None, [f"{path.name}{f', line {mark.line + 1}' if mark else ''}: {told}."]
+    top, *_ = _validators()
     if not isinstance(raw, dict):
-        return None, [f"{path.name}: the file needs a title and lists of questions, see data/questions/README.md."]
-    top.fields(raw, {"title": top.text}, dict.fromkeys(SECTIONS, top.list))
+        raw = {}
+    shell = {field: [] if field in SECTIONS and isinstance(value, list) else value for field, value in raw.items()}
+    problems = [f"{path.name}: {fault}." for fault in _faults(top, shell)]
     questions = {}
-    for section in SECTIONS:
-        entries = raw.get(section)
-        for number, entry in enumerate(entries if isinstance(entries, list) else [], 1):
+    for section, validator in zip(SECTIONS, _validators()[1:], strict=True):
+        for number, entry in enumerate(raw[section] if isinstance(raw.get(section), list) else [], 1):
             name = entry.get("id") if isinstance(entry, dict) else None
-            label = name if isinstance(name, str) else f"{section}, number {number}"
-            reader = _Reader(path.name, label, problems)
-            if not isinstance(entry, dict):
-                reader.problem("", f"must be a mapping with an id, not {a_type(entry)}")
-                continue
-            reader.id(entry, questions)
-            for variant in reader.variants(entry):
-                getattr(reader, section)(variant)
-            questions[label] = {**entry, "section": section, "file": path.name}
+            label, faults = name if isinstance(name, str) else f"{section}, number {number}", []
+            for variant in _variants(entry):
+                faults += _faults(validator, variant) or _rules(variant, path.name[:2])
+            if label in questions:
+                faults.append("id: is used twice")
+            problems += [f"{path.name}: {one_line(label, 60)}: {fault}." for fault in dict.fromkeys(faults)]
+            questions[label] = {**entry, "section": section, "file": path.name} if isinstance(entry, dict) else {}
     return {"title": raw.get("title"), "questions": questions}, problems
 
 
-class _Reader:
-    """Checks one entry, field by field, and adds what is wrong to `problems`."""
+def validate(path):
+    """Everything wrong with one question file: a list of sentences, empty for a good file."""
+    return read(path)[1]
 
-    def __init__(self, file, name, problems):
-        self.where = f"{file}: {name}" if name else file
-        self.number, self.problems = file[:2], problems
 
-    def problem(self, field, what):
-        self.problems.append(": ".join(part for part in (self.where, field, what) if part) + ".")
+class _Fault(yaml.YAMLError):
+    """What this module refuses in a YAML file."""
 
-    # kinds of field
+    def __init__(self, problem, mark=None):
+        self.problem, self.problem_mark = problem, mark
 
-    def fields(self, entry, required, optional, prefix=""):
-        """Each required field must be there, no other than the optional ones may be, and each must have its type."""
-        if not isinstance(entry, dict):
-            needed = ", ".join(required)
-            return self.problem(prefix.rstrip("."), f"must be a mapping with {needed}, not {a_type(entry)}")
-        for field in required:
-            if field not in entry:
-                self.problem(prefix + field, "is missing")
-        for field, value in entry.items():
-            check = required.get(field) or optional.get(field)
-            if check is None:
-                near = difflib.get_close_matches(str(field), [*required, *optional], n=1)
-                self.problem(f"{prefix}{field}", "unknown field" + (f", did you mean {near[0]}?" if near else ""))
-            else:
-                check(prefix + field, value)
 
-    def text(self, field, value):
-        if not isinstance(value, str):
-            self.problem(field, f"must be text, not {a_type(value)}: put it in quotes")
-        elif not value.strip():
-            self.problem(field, "is empty")
+_TOO_LARGE = "the file is too large or too deeply nested: split it"
+_PLAIN = [  # a part of what the YAML parser says (in C or in Python), and what it means to a teacher
+    ("recursion", _TOO_LARGE),
+    ("mapping values are not allowed", "there is a second colon: put a text with a colon in quotes"),
+    ("could not find expected ':'", "a field needs a colon and a blank behind its name, or a text is not indented"),
+    ("cannot start any token", "a text that begins with ` @ or % needs quotes, and lines are indented without tabs"),
+    ("alphabetic or numeric", "a text that begins with & or * needs quotes"),
+    ("undefined alias", "a text that begins with * needs quotes"),
+    ("expected key", "the line is not indented like those above, or a text goes on behind its closing quote"),
+    ("<block end>", "the line is not indented like those above, or a text goes on behind its closing quote"),
+    ("'-' indicator", "an entry of a list begins with - below that of the one before"),
+    ("expected ',' or", "a bracket [ or { is not closed, or a text in it needs quotes"),
+    ("node content", "a bracket [ or { is not closed"),
+    ("end of stream", "a quote is not closed"),
+    ("document indicator", "a quote is not closed"),
+    ("single document", "a line of only --- or ... ends the file, and more follows"),
+    ("escape", "a backslash stands in double quotes: use single ones"),
+    ("could not determine a constructor", "a text that begins with ! needs quotes"),
+]
 
-    def number_(self, field, value):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
-            hint = ", write 1.0e-3 for 1e-3" if isinstance(value, str) and "e" in value.lower() else ""
-            what = "one so large" if a_type(value) == "a number" else a_type(value)
-            self.problem(field, f"must be a number, not {what}{hint}")
 
-    def tolerance(self, field, value):
-        before = len(self.problems)
-        self.number_(field, value)
-        if len(self.problems) == before and value < 0:
-            self.problem(field, "must not be negative")
+def _yaml(path):
+    """What a YAML file holds. Raises OSError, YAMLError, ValueError or RecursionError."""
+    text = path.read_text(encoding="utf-8") if path.stat().st_size <= LARGEST else None
+    # what may nest deeper would overflow libyaml's stack, which ends the kernel
+    if text is None or sum(map(text.count, "[{?-")) > NESTED:
+        raise _Fault(_TOO_LARGE)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        node = loader.get_single_node()
+        if node and _size(node, {}) > LARGEST:
+            raise _Fault(_TOO_LARGE)
+        return loader.construct_document(node) if node else None
+    finally:
+        loader.dispose()
 
-    def flag(self, field, value):
-        if not isinstance(value, bool):
-            self.problem(field, f"must be true or false, not {a_type(value)}")
 
-    def list(self, field, value):
-        if not isinstance(value, list):
-            self.problem(field, f"must be a list, not {a_type(value)}")
+def _size(node, known):
+    """How many signs a node stands for, with what aliases repeat: a few lines can grow to fill all memory.
 
-    def texts(self, field, value):
-        self.list(field, value)
-        for text in value if isinstance(value, list) else []:
-            self.text(field, text)
+    Raises _Fault for a key that stands twice (PyYAML keeps the last one silently) and for the merge key.
+    """
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = math.inf  # while it is counted: as a part of itself
+    parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+    if isinstance(node, yaml.MappingNode):
+        keys = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _Fault("a field's name must be a word", key.start_mark)
+            if key.value in keys or key.tag.endswith(":merge"):
+                what = "is not allowed" if key.tag.endswith(":merge") else "stands twice"
+                raise _Fault(f"'{one_line(key.value, 40)}' {what} here", key.start_mark)
+            keys.add(key.value)
+        parts = [part for pair in node.value for part in pair]
+    own = len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+    known[id(node)] = 1 + own + sum(_size(part, known) for part in parts)
+    return known[id(node)]
 
-    def anything(self, field, value):
-        """A field that is looked at elsewhere."""
 
-    def one_of(self, *allowed):
-        def check(field, value):
-            if value not in allowed:
-                self.problem(field, f"must be one of {', '.join(allowed)}, not {shown(value)}")
+# ---------------------------------------------------------------- what is wrong with an entry
 
-        return check
 
-    def id(self, entry, known):
-        name = entry.get("id")
-        if "id" not in entry:
-            self.problem("id", "is missing")
-        elif not isinstance(name, str) or not ID.fullmatch(name) or name[:2] != self.number:
-            like = f"{self.number}/some-words (small letters, digits, -)"
-            self.problem("id", f"must look like {like}, not {shown(name)}")
-        elif name in known:
-            self.problem("id", "is used twice")
+@functools.cache
+def _validators():
+    """The schema's validators: of the file without its entries, and of an entry of each of SECTIONS."""
+    import jsonschema  # takes a tenth of a second
 
-    def variants(self, entry):
-        """The entry as it reads in the whole course, and as it reads with one framework only."""
-        plain = {field: value for field, value in entry.items() if field not in FRAMEWORKS}
-        yield plain
-        for framework in FRAMEWORKS:
-            value = entry.get(framework, "cut")
-            if isinstance(value, dict) and value and "id" not in value:
-                yield plain | value
-            elif value != "cut":
-                self.problem(framework, "must be cut, or a mapping of the fields that read otherwise")
+    schema = json.loads((Path(__file__).parent / "schema.json").read_text(encoding="utf-8"))
+    draft = jsonschema.Draft202012Validator
+    numbers = draft.TYPE_CHECKER.redefine("number", lambda _, value: _is_number(value))  # finite ones
+    draft = jsonschema.validators.extend(draft, type_checker=numbers)
+    entries = [schema["properties"][section]["items"]["$ref"] for section in SECTIONS]
+    return [draft(schema), *(draft({"$ref": name, "$defs": schema["$defs"]}) for name in entries)]
 
-    # the five sections
 
-    def cards(self, entry):
-        self.fields(
-            entry, {"id": self.anything, "level": self.one_of(*LEVELS), "front": self.text, "back": self.text}, {}
-        )
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e300
 
-    def quiz(self, entry):
-        required = {"id": self.anything, "kind": self.one_of(*KINDS), "prompt": self.text}
-        optional = {"code": self.text, "explanation": self.text, "hints": self.texts, "predict": self.flag}
-        self.question(entry, required, optional)
 
-    def challenge(self, entry):
-        required = {"id": self.anything, "problem": self.one_of(*PROBLEMS), "prompt": self.text}
-        required |= {"kind": self.one_of(*KINDS, "repair"), "seconds": self.seconds, "hint": self.text}
-        required |= {"explanation": self.text}
-        optional = {"code": self.text, "practice": self.flag}
-        if (entry.get("kind") == "repair") != (entry.get("problem") == "debug"):
-            self.problem("kind", "must be repair for the problem debug, and for no other")
-        if entry.get("kind") != "repair":
-            return self.question(entry, required, optional)
-        required |= {"code": self.text, "check": self.text, "mistakes": self.anything}
-        self.fields(entry, {**required, "right": self.texts, "wrong": self.list}, optional)
-        if entry.get("right") == []:
-            self.problem("right", "needs at least one repaired code")
-        self.mistakes_shown(entry)
-        for field in ("code", "check"):
-            self.python(field, entry.get(field))
+def _variants(entry):
+    """An entry as it reads in the whole course, and as it reads with one framework only."""
+    yield entry
+    for framework in FRAMEWORKS if isinstance(entry, dict) else ():
+        value = entry.get(framework)
+        if isinstance(value, dict):
+            yield {key: part for key, part in entry.items() if key not in FRAMEWORKS} | value
 
-    def python(self, field, value):
-        try:
-            compile(value, field, "exec") if isinstance(value, str) else None
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            self.problem(field, f"is not Python ({error})")
 
-    def seconds(self, field, value):
-        if isinstance(value, bool) or not isinstance(value, int) or not 90 <= value <= 150:
-            self.problem(field, f"must be a whole number from 90 to 150, not {shown(value)}")
+def _faults(validator, value):
+    """What the schema finds wrong: sentences. A field that is misspelt is not called missing, too."""
+    faults = [fault for error in validator.iter_errors(value) for fault in _sentences(error)]
+    meant = re.findall(r"^(.*?)[^.:\n]*: unknown field, did you mean (.*)\?$", "\n".join(faults), re.M)
+    return [fault for fault in faults if fault not in {f"{prefix}{field}: is missing" for prefix, field in meant}]
 
-    def question(self, entry, required, optional):
-        """The fields of a quiz question: options, or an answer that is typed."""
-        kind = entry.get("kind")
-        if kind in ("single", "multiple") or (kind == "output" and "answer" not in entry):
-            self.fields(entry, {**required, "options": self.anything}, optional)
-            self.options(entry.get("options"), kind) if "options" in entry else None
-        elif kind in ("numeric", "output"):
-            self.typed(entry, required, optional)
-        else:
-            self.one_of(*KINDS)("kind", kind) if "kind" in entry else self.problem("kind", "is missing")
 
-    def options(self, options, kind):
-        if not isinstance(options, dict):
-            return self.problem("options", f"must be a mapping a: ..., b: ..., not {a_type(options)}")
+_TYPES = {"string": "text", "number": "a number", "boolean": "true or false", "array": "a list", "object": "a mapping"}
+
+
+def _sentences(error):
+    """An error of jsonschema as sentences "field: what is wrong"."""
+    field = ".".join(str(part + 1 if isinstance(part, int) else part) for part in error.absolute_path)
+    rule, wanted, value = error.validator, error.validator_value, error.instance
+    prefix = f"{field}." if field else ""
+    if "propertyNames" in error.absolute_schema_path:
+        near = difflib.get_close_matches(str(value), wanted, n=1)
+        return [f"{prefix}{one_line(str(value), 40)}: unknown field" + (f", did you mean {near[0]}?" if near else "")]
+    if rule == "required":
+        return [f"{prefix}{name}: is missing" for name in wanted if name not in value]
+    if field in FRAMEWORKS:
+        told = "must be cut, or a mapping of the fields that read otherwise"
+    elif "say" in error.schema:
+        told = f"{error.schema['say']}, not {shown(value)}"
+    elif rule == "type":
+        found = "one so large" if wanted == "number" and type(value) in (int, float) else a_type(value)
+        hint = ": put it in quotes" if wanted == "string" else ""
+        hint = ", write 1.0e-3 for 1e-3" if wanted == "number" and isinstance(value, str) and "e" in value else hint
+        told = f"must be {_TYPES[wanted]}, not {found}{hint}"
+    elif rule == "enum":
+        told = f"must be one of {', '.join(wanted)}, not {shown(value)}"
+    elif rule in ("minItems", "maxItems") and "maxItems" in error.schema:
+        told = f"must be {error.schema['minItems']} to {error.schema['maxItems']}, not {len(value)}"
+    else:  # a pattern (any sign but blanks), minItems 1, minProperties 1
+        told = "is empty"
+    return [f"{field}: {told}" if field else told]
+
+
+def _rules(entry, number):
+    """What a schema cannot say, of an entry that fits the schema: sentences "field: what is wrong"."""
+    if entry["id"][:2] != number:
+        yield f"id: must begin with {number}/, the number of the file, not {shown(entry['id'])}"
+    kind, options, mistakes = entry.get("kind"), entry.get("options"), entry.get("mistakes", ())
+    if options is not None:
         if list(options) != list(KEYS[: len(options)]) or len(options) < 2:
-            self.problem("options", f"must be 2 to {len(KEYS)}, with the keys a, b, c ... in order")
-        for key, option in options.items():
-            self.fields(option, {"text": self.text, "feedback": self.text}, {"right": self.flag}, f"options.{key}.")
-        right = sum(isinstance(option, dict) and option.get("right") is True for option in options.values())
+            yield f"options: must be 2 to {len(KEYS)}, with the keys a, b, c ... in order"
+        right = sum(option.get("right", False) for option in options.values())
         if right == 0:
-            self.problem("options", "no option is marked right: true")
+            yield "options: no option is marked right: true"
         if right > 1 and kind != "multiple":
-            self.problem("options", f"{right} options are marked right: true, {kind} takes one")
-
-    def typed(self, entry, required, optional):
-        """A question whose answer is typed: a number, or (kind output) a text."""
-        numbers = entry["kind"] == "numeric" or not isinstance(entry.get("answer"), str)
-        value = self.number_ if numbers else self.text
-        required = {**required, "answer": value, "otherwise": self.text}
-        if numbers:
-            required["tolerance"] = self.tolerance
-        self.fields(entry, required, {**optional, "mistakes": self.list})
-        for number, mistake in enumerate(entry["mistakes"] if isinstance(entry.get("mistakes"), list) else [], 1):
-            prefix, before = f"mistakes.{number}.", len(self.problems)
-            self.fields(
-                mistake,
-                {"value": value, "feedback": self.text},
-                {"tolerance": self.tolerance} if numbers else {},
-                prefix,
-            )
-            if len(self.problems) == before and not self.problems and matches(entry, mistake["value"]):
-                self.problem(prefix + "value", "is counted as right")
-
-    def recall(self, entry):
-        self.fields(
-            entry,
-            {"id": self.anything, "prompt": self.text, "concepts": self.list},
-            {"accepted": self.texts, "rejected": self.texts, "explanation": self.text},
-        )
-        concepts = entry["concepts"] if isinstance(entry.get("concepts"), list) else []
-        if not 4 <= len(concepts) <= 6:
-            self.problem("concepts", f"must be 4 to 6, not {len(concepts)}")
-        for number, concept in enumerate(concepts, 1):
-            prefix = f"concepts.{number}."
-            self.fields(
-                concept,
-                {"name": self.text, "hint": self.text, "accepted": self.texts, "rejected": self.texts},
-                {"says": self.patterns, "denies": self.patterns, "contradicts": self.patterns},
-                prefix,
-            )
-            if isinstance(concept, dict):
-                if not concept.get("says") and not concept.get("denies"):
-                    self.problem(prefix + "says", "is missing (or denies)")
-                for samples in ("accepted", "rejected"):
-                    if concept.get(samples) == []:
-                        self.problem(prefix + samples, "needs at least one sentence")
-        for samples in ("accepted", "rejected"):
-            total = sum(len(c.get(samples) or ()) for c in [entry, *concepts] if isinstance(c, dict))
-            if total < SAMPLES:
-                self.problem(samples, f"{total} sample sentences in all, at least {SAMPLES} are needed")
-
-    def patterns(self, field, value):
-        self.list(field, value)
-        for pattern in value if isinstance(value, list) else []:
-            fault = freetext.pattern_fault(pattern)
-            if fault:
-                self.problem(field, f"{shown(pattern)} {fault}")
-
-    def exercises(self, entry):
-        self.fields(
-            entry,
-            {
-                "id": self.anything,
-                "prompt": self.text,
-                "expects": self.text,
-                "mistakes": self.anything,
-                "wrong": self.list,
-            },
-            {"hints": self.texts, "explanation": self.text},
-        )
-        self.mistakes_shown(entry)
-
-    def mistakes_shown(self, entry):
-        """`mistakes` gives keys their hints, and each has an example among `wrong`."""
-        mistakes = entry.get("mistakes", {})
-        if not isinstance(mistakes, dict) or not mistakes and "mistakes" in entry:
-            self.problem("mistakes", "must be a mapping of key: hint")
-            mistakes = {}
-        for key, hint in mistakes.items():
-            self.text(f"mistakes.{key}", hint)
-        wrong = entry["wrong"] if isinstance(entry.get("wrong"), list) else []
-        for number, sample in enumerate(wrong, 1):
-            self.fields(
-                sample, {"mistake": self.one_of(*map(str, mistakes)), "code": self.text}, {}, f"wrong.{number}."
-            )
-        shown = {sample.get("mistake") for sample in wrong if isinstance(sample, dict)}
-        for key in mistakes:
-            if key not in shown:
-                self.problem(f"mistakes.{key}", "no entry of `wrong` shows this mistake")
+            yield f"options: {right} options are marked right: true, {kind} takes one"
+    if "problem" in entry and (kind == "repair") != (entry["problem"] == "debug"):
+        yield "kind: must be repair for the problem debug, and for no other"
+    for field in ("code", "check") if kind == "repair" else ():
+        try:
+            compile(entry[field], field, "exec")
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            yield f"{field}: is not Python ({one_line(str(error), 80)})"
+    if isinstance(mistakes, dict):
+        shows = [sample["mistake"] for sample in entry["wrong"]]
+        for place, key in enumerate(shows, 1):
+            if key not in mistakes:
+                yield f"wrong.{place}.mistake: must be one of {', '.join(map(str, mistakes))}, not {shown(key)}"
+        if mistakes.keys() >= set(shows):
+            yield from (f"mistakes.{key}: no entry of `wrong` shows it" for key in mistakes if key not in shows)
+    else:
+        for place, mistake in enumerate(mistakes, 1):
+            if matches(entry, mistake["value"]):
+                yield f"mistakes.{place}.value: is counted as right"
 
 
 def matches(question, value, target=None):
@@ -438,28 +355,18 @@ def _lines(text):
     return [" ".join(line.split()) for line in str(text).strip().splitlines()]
 
 
-def validate(path):
-    """Everything wrong with one question file: its format, and each sample sentence that scores otherwise than it says.
-
-    Returns a list of sentences, empty for a good file. Raises nothing for a bad file.
-    """
-    content, problems = read(path)
-    if problems:
-        return problems
-    for framework in ("", *FRAMEWORKS):
-        for name, question in for_framework(content["questions"], framework).items():
-            if question["section"] == "recall":
-                problems += [f"{Path(path).name}: {name}: {fault}." for fault in freetext.sample_faults(question)]
-    return list(dict.fromkeys(problems))
+# ---------------------------------------------------------------- words for messages
 
 
 def shown(value):
     """A value as a message may show it: short, and without the address in the repr of an object."""
     if isinstance(value, int) and value.bit_length() > 200:
-        return "a number"  # Python refuses to write one of more than 4300 digits
-    if isinstance(value, (str, int, float, bool, type(None))):
-        return one_line(f'"{value}"' if isinstance(value, str) else repr(value), 60)
-    return a_type(value)
+        return (
+            f"a number of about {int(value.bit_length() * math.log10(2)) + 1:,} digits"  # Python may refuse to write it
+        )
+    if isinstance(value, str):
+        return one_line(f'"{value}"', 60)
+    return one_line(repr(value), 60) if isinstance(value, (int, float, complex, type(None))) else a_type(value)
 
 
 def one_line(text, limit):
@@ -469,14 +376,12 @@ def one_line(text, limit):
 
 
 def a_type(value):
-    """What a value is, in a learner's words, such as "a number" or "a DataFrame"."""
+    """What a value is, in a learner's words, such as "a number", "an array" or "a DataFrame"."""
     names = {
-        str: "a text",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        list: "a list",
-        dict: "a mapping",
-        type(None): "nothing",
+        **{str: "a text", bool: "true or false", int: "a number", float: "a number", complex: "a complex number"},
+        **{list: "a list", dict: "a mapping", bytes: "bytes", type: "a class", type(...): "`...`"},
+        **{type(None): "nothing", type(len): "a function", "ndarray": "an array"},
     }
-    return names.get(type(value), f"a {type(value).__name__}")
+    name = type(value).__name__
+    article = "an" if name[:1].lower() in "aeio" else "a"
+    return names.get(type(value)) or names.get(name, f"{article} {name}")

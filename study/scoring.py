@@ -3,24 +3,22 @@
 import contextlib
 import inspect
 import math
+import re
 from dataclasses import dataclass
 
-from . import exercises, freetext
+from . import exercises
 from .questions import QuestionFileError, a_type, matches, one_line, shown
 
 RIGHT, WRONG = "✔ Correct.", "✘ Not yet."
+_PRINTED = (bool, int, float, type(None))  # what stands for its own print
 
 
 @dataclass(frozen=True)
 class Score:
-    """right: True, False, or None for an answer that was refused and does not count; lines: what to tell, plain text.
-
-    best: for free recall, (concepts found, concepts in all).
-    """
+    """right: True, False, or None for what was refused and does not count; lines: what to tell, plain text."""
 
     right: bool | None
     lines: tuple
-    best: tuple | None = None
 
 
 def score(question, *values):
@@ -43,25 +41,25 @@ def _call(question):
 
 def _choice(question, values):
     options, several = question["options"], question["kind"] == "multiple"
-    keys = [value.strip().rstrip(").").lower() if isinstance(value, str) else value for value in values]
-    call = _call(question) + ('"a", "b")' if several else '"a")')
-    for key, value in zip(keys, values, strict=True):
-        if not isinstance(key, str) or key not in options:
+    call, keys = _call(question) + ('"a", "b")' if several else '"a")'), set()
+    for value in values:
+        # "b", " B) ", and "b, c" or "b and c", which are two
+        words = re.split(r"[\s,;&+]+|(?:and|or)\s", value.strip().lower()) if isinstance(value, str) else [value]
+        words = [word.strip("().") if isinstance(word, str) else word for word in words]
+        if not all(isinstance(word, str) and (word in options or not word) for word in words):
             return Score(None, (f"{shown(value)} is none of the choices {', '.join(options)}: write {call}.",))
-    chosen = [key for key in options if key in keys]
-    if not chosen or (len(chosen) > 1 and not several):
+        keys |= {word for word in words if word}
+    if not keys or (len(keys) > 1 and not several):
         count = "at least one choice" if several else "one choice"
         return Score(None, (f"This question takes {count}: write {call}.",))
-    wanted = {key for key in options if options[key].get("right")}
-    right = set(chosen) == wanted
+    chosen, wanted = [key for key in options if key in keys], {key for key in options if options[key].get("right")}
+    right = keys == wanted
     if not several:
         return Score(right, (f"{RIGHT if right else WRONG} {options[chosen[0]]['feedback']}", *_after(question, right)))
-    missing, wrong = len(wanted - set(chosen)), len(set(chosen) - wanted)
-    faults = ((wrong, "of your choices {} not right."), (missing, "{} missing."))
+    faults = (len(keys - wanted), "of your choices {} not right."), (len(wanted - keys), "{} missing.")
     faults = [f"{count} {text.format('is' if count == 1 else 'are')}" for count, text in faults if count]
-    verdict = RIGHT if right else " ".join((WRONG, *faults))
     each = (f"{key}) {'right' if key in wanted else 'not right'}: {options[key]['feedback']}" for key in chosen)
-    return Score(right, (verdict, *each, *_after(question, right)))
+    return Score(right, (RIGHT if right else " ".join((WRONG, *faults)), *each, *_after(question, right)))
 
 
 def _typed(question, values):
@@ -71,14 +69,14 @@ def _typed(question, values):
         return Score(None, (f"This question takes one answer: write {call}.",))
     value = values[0]
     if is_text:
-        if not isinstance(value, (str, int, float, type(None))) or not str(value).strip():
-            return Score(None, (f"This question takes a text, not {a_type(value)}: write {call}.",))
-        value = value if isinstance(value, str) else str(value)
+        value = value if isinstance(value, str) else shown(value) if type(value) in _PRINTED else ""
+        if not value.strip():
+            return Score(None, (f"This question takes a text, not {shown(values[0])}: write {call}.",))
     else:
-        number = _number(value)
-        if number is None:
-            return Score(None, (f"This question takes a number, not {shown(value)}: write {call}.",))
-        value = number
+        value = number(value, question.get("share", False))
+        if value is None:
+            what = "a number" if not isinstance(values[0], (int, float)) else "an ordinary number"
+            return Score(None, (f"This question takes {what}, not {shown(values[0])}: write {call}.",))
     if matches(question, value):
         return Score(True, (RIGHT, *_after(question, True)))
     for mistake in question.get("mistakes", ()):
@@ -87,43 +85,65 @@ def _typed(question, values):
     return Score(False, (f"{WRONG} {question['otherwise']}",))
 
 
-def _number(value):
-    """A finite float from a number, a numpy or tensor scalar, or a text such as "0.41", "0,41", "41 %"; else None."""
-    if isinstance(value, (bool, bytes, bytearray)) or value is None:
+def number(value, share=False):
+    """A finite float from a number, a numpy or tensor scalar, or a text: "0.41", "0,41", "41 %", "7/17"; else None.
+
+    share: whether a share is asked, so that what is above 1, such as 41, is a percentage. Never raises.
+    """
+    if isinstance(value, (bool, bytes, bytearray, type(None))):
         return None
     scale = 1.0
-    if isinstance(value, str):
-        value = value.strip().replace("−", "-")
-        if value.endswith("%"):
-            value, scale = value[:-1], 0.01
-        if value.count(",") == 1 and "." not in value:
-            whole, _, part = value.partition(",")
-            thousands = len(part) == 3 and whole.lstrip("-") not in ("", "0")  # 12,345 and not 0,410
-            value = whole + ("" if thousands else ".") + part
     with contextlib.suppress(Exception):  # whatever the learner's object raises when asked for its number
-        number = float(value) * scale
-        return number if math.isfinite(number) else None
+        if isinstance(value, str):
+            text = value.strip().replace("−", "-")
+            if text.endswith("%"):
+                text, scale, share = text[:-1], 0.01, False
+            over, slash, under = text.partition("/")
+            value = _decimal(over) / _decimal(under) if slash else _decimal(text)
+        found = float(value) * scale
+        found = found / 100 if share and 1 < found <= 100 else found
+        return found if math.isfinite(found) else None
     return None
+
+
+_number = number
+
+
+def _decimal(text):
+    """A float from a text with a point or a comma in it."""
+    whole, comma, part = text.strip().partition(",")
+    if "," in part or "." in text or not comma:
+        return float(text)
+    thousands = len(part) == 3 and whole.lstrip("-") not in ("", "0")  # 12,345 and not 0,410
+    return float(whole + ("" if thousands else ".") + part)
 
 
 def _after(question, right):
     return (question["explanation"],) if right and question.get("explanation") else ()
 
 
-def score_recall(question, text):
-    """Score the learner's own words.
+def score_recall(question, text, said):
+    """Note which concepts learners find in their own words: the judgement is theirs, and nothing is called wrong.
 
-    question: a dict from a question file. text: any object. Returns Score; never raises.
+    question: a dict from a question file. text: theirs, any object. said: the numbers of the concepts, from 1, or None
+    to see the model answer only. Returns Score; right is None for a text or `said` that cannot be one.
     """
-    result = freetext.score(question, text)
-    if result.refused:
-        return Score(None, (result.refused,))
-    concepts, found = question["concepts"], sum(result.found)
-    said = [f"✔ {concept['name']}" for concept, has in zip(concepts, result.found, strict=True) if has]
-    missing = [f"– Hint: {concept['hint']}" for concept, has in zip(concepts, result.found, strict=True) if not has]
-    lines = (f"{found} of {len(concepts)} concepts", *said, *missing)
-    right = found == len(concepts)
-    return Score(right, (*lines, *_after(question, right)), best=(found, len(concepts)))
+    concepts = question["concepts"]
+    if not isinstance(text, str) or not text.strip():
+        return Score(None, ("Write it in your own words first, and compare then.",))
+    model = [f"{place}. {concept['says']}" for place, concept in enumerate(concepts, 1)]
+    if said is None:
+        return Score(None, ("A model answer:", *model))
+    said = [said] if type(said) is int else said
+    known = range(1, len(concepts) + 1)
+    if not isinstance(said, (list, tuple, set)) or not all(type(one) is int and one in known for one in said):
+        return Score(None, (f"`said` takes the numbers of what you said, from 1 to {len(concepts)}: said=[1, 3].",))
+    right = len(set(said)) == len(concepts)
+    again = "" if right else " Say the others next time:"
+    lines = [line for place, line in enumerate(model, 1) if place not in said]
+    return Score(
+        right, (f"You said {len(set(said))} of {len(concepts)} concepts.{again}", *lines, *_after(question, right))
+    )
 
 
 def score_exercise(question, answer):
@@ -146,9 +166,14 @@ def score_exercise(question, answer):
             with contextlib.suppress(Exception):  # the learner's own exception may fail to tell its text
                 what = one_line(str(error), 200)
             return Score(False, (f"{WRONG} Your code raised {type(error).__name__}" + (f": {what}" if what else "."),))
+        if inspect.isfunction(answer):
+            returned = "your function does not take or return what is asked"
+            return Score(None, (f"This exercise expects {question['expects']}: {returned}.",))
         return Score(None, (f"This exercise expects {question['expects']}, not {a_type(answer)}.",))
     if mistake is None:
         return Score(True, (RIGHT, *_after(question, True)))
+    if mistake == "no-return" and mistake not in question["mistakes"]:
+        return Score(False, (f"{WRONG} Your function returns nothing: end it with `return` and the result.",))
     if not isinstance(mistake, str) or mistake not in question["mistakes"]:
         where = f"{question['file']}: {name}: mistakes"
         raise QuestionFileError(f"{where}: has no key {shown(mistake)}, which the check returned.")
@@ -177,7 +202,7 @@ def is_blank(answer):
     return (
         inspect.isfunction(answer)
         and answer.__code__.co_code in _EMPTY
-        and not any(constant is not None and not isinstance(constant, str) for constant in answer.__code__.co_consts)
+        and all(constant in (None, answer.__doc__) for constant in answer.__code__.co_consts)
     )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import study
-from study import progress_file, questions
+from study import questions
+from study.progress import Progress
 from utils import data
 
 DEMO = Path(__file__).parent / "questions" / "90_demo.yaml"
@@ -17,15 +18,15 @@ def nothing_answered(monkeypatch):
     """Each test begins with a learner who has answered nothing, and keeps nothing in a file."""
     monkeypatch.setenv("FREEZING_PROGRESS", "off")
     monkeypatch.delenv("FREEZING_SECONDS", raising=False)
-    monkeypatch.setattr(study, "_progress", progress_file.Progress())
-    for memory in ("_hints_given", "_last_words", "_rounds"):
+    monkeypatch.setattr(study, "_progress", Progress())
+    for memory in ("_hints_given", "_said", "_rounds"):
         monkeypatch.setattr(study, memory, {})
 
 
 @pytest.fixture
 def file(monkeypatch, tmp_path):
     """The path of the learner's progress file, in a folder of its own; there is none yet."""
-    path = tmp_path / "mine" / "progress.json"
+    path = tmp_path / "mine" / "progress.jsonl"
     path.parent.mkdir()
     monkeypatch.setenv("FREEZING_PROGRESS", str(path))
     return path
