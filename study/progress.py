@@ -69,44 +69,37 @@ class Progress:
         """
         lines, notes = self._lines()
         found = {}
-        for line in lines:
-            if "id" not in line:
-                continue
-            old = found.get(line["id"], {"attempts": 0, "right": None})
-            new = found[line["id"]] = {**old, "attempts": old["attempts"] + 1, "last": line["date"]}
-            new |= {"last_right": line["right"], "right": old["right"] or (line["date"] if line["right"] else None)}
+        for line in (line for line in lines if "id" in line):
+            entry = found.setdefault(line["id"], {"attempts": 0, "right": None})
+            entry |= {"attempts": entry["attempts"] + 1, "last": line["date"], "last_right": line["right"]}
+            entry["right"] = entry["right"] or (line["date"] if line["right"] else None)
             if "said" in line:
-                new["said"] = f"{len(line['said'])} of {line['of']}"
+                entry["said"] = f"{len(line['said'])} of {line['of']}"
         return found, notes
 
     def _append(self, entry):
         self._unsaved.append(json.dumps(entry).encode() + b"\n")
         try:
-            return self._save(location()) if location() else []
+            if location():
+                with open(location(), "a+b", buffering=0) as file:
+                    self._save(file)
+            return []
         except OSError as error:
             return self._tell(error)
 
-    def _save(self, path):
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            if (
-                os.name == "nt"
-            ):  # there appending is two steps: a lock, far behind what is read, lets one kernel do both
-                import msvcrt
+    def _save(self, file):
+        if os.name == "nt":  # there appending is two steps: a lock, far behind what is read, lets one kernel do both
+            import msvcrt
 
-                os.lseek(handle, 1 << 30, os.SEEK_SET)
-                msvcrt.locking(handle, msvcrt.LK_LOCK, 1)
-            size = os.fstat(handle).st_size
-            os.lseek(handle, max(0, size - 1), os.SEEK_SET)
-            cut = size > 0 and os.read(handle, 1) != b"\n"  # a new line must not become a part of the cut one
-            text = b"\n" * cut + b"".join(self._unsaved)
-            written = os.write(handle, text)
-        finally:
-            os.close(handle)
+            file.seek(1 << 30)
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        cut = file.read(1) not in (b"\n", b"")  # a new line must not become a part of the cut one
+        text = b"\n" * cut + b"".join(self._unsaved)
+        written = file.write(text)
         del self._unsaved[: text[:written].count(b"\n") - cut]
         if self._unsaved:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return []
 
     def _lines(self):
         """(the lines that are whole, with those not yet written, as dicts; sentences to tell)."""
@@ -118,14 +111,13 @@ class Progress:
         except FileNotFoundError:
             pass
         except OSError as error:
-            notes += self._tell(error)
-        texts = [line for line in [*raw.split(b"\n"), *self._unsaved] if line.strip()]
+            notes = self._tell(error)
+        texts = [text for text in [*raw.split(b"\n"), *self._unsaved] if text.strip()]
         lines = [_line(text) for text in texts]
-        damaged = [text for text, line in zip(texts, lines, strict=True) if line is None]
-        if damaged and path not in self._told:
+        if None in lines and path not in self._told:
             self._told.add(path)
-            what = "a damaged line is" if len(damaged) == 1 else f"{len(damaged):,} damaged lines are"
-            first = shown(damaged[0][:60].decode("utf-8", "replace"))
+            what = "a damaged line is" if lines.count(None) == 1 else f"{lines.count(None):,} damaged lines are"
+            first = shown(texts[lines.index(None)][:60].decode("utf-8", "replace"))
             notes.append(f"{path.name}: {what} passed over ({first}); all others count.")
         return [line for line in lines if line], notes
 
@@ -136,20 +128,16 @@ class Progress:
         mend = "set FREEZING_PROGRESS to a file that you may write"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):  # a full disk
             mend = "make room there, and your next answer saves this one too"
-        why = error.strerror or type(error).__name__
-        return [f"Your progress is not saved, because {location()} cannot be used ({why}): {mend}."]
+        return [f"Your progress is not saved, because {location()} cannot be used ({error.strerror}): {mend}."]
 
 
 def _line(text):
     """What a line of the file holds, a dict, or None if it is damaged."""
     try:
         line = json.loads(text.decode("utf-8"))
-        whole = bool(datetime.datetime.fromisoformat(line["date"]).tzinfo)
-        if "challenge" in line:
-            return line if whole and isinstance(line["challenge"], dict) else None
-        whole &= isinstance(line["id"], str) and isinstance(line["right"], bool)
-        if "said" in line:
-            whole &= isinstance(line["said"], list) and isinstance(line["of"], int)
-        return line if whole else None
+        types = {"challenge": dict} if "challenge" in line else {"id": str, "right": bool}
+        types |= {"said": list, "of": int} if "said" in line else {}
+        whole = datetime.datetime.fromisoformat(line["date"]).tzinfo
+        return line if whole and all(isinstance(line[key], kind) for key, kind in types.items()) else None
     except (ValueError, TypeError, KeyError, RecursionError):
         return None

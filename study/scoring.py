@@ -139,11 +139,8 @@ def score_recall(question, text, said):
     if not isinstance(said, (list, tuple, set)) or not all(type(one) is int and one in known for one in said):
         return Score(None, (f"`said` takes the numbers of what you said, from 1 to {len(concepts)}: said=[1, 3].",))
     right = len(set(said)) == len(concepts)
-    again = "" if right else " Say the others next time:"
-    lines = [line for place, line in enumerate(model, 1) if place not in said]
-    return Score(
-        right, (f"You said {len(set(said))} of {len(concepts)} concepts.{again}", *lines, *_after(question, right))
-    )
+    more = [f"Next time: {line}" for place, line in enumerate(model, 1) if place not in said]
+    return Score(right, (f"You said {len(set(said))} of {len(concepts)} concepts.", *more, *_after(question, right)))
 
 
 def score_exercise(question, answer):

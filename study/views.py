@@ -8,54 +8,14 @@ import html
 import importlib.util
 import os
 import re
+from pathlib import Path
 
 from .questions import LEVELS
 from .scoring import RIGHT, WRONG
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-
-# Colours are the theme's, tinted where they mean something. A choice is a row: a button without looks, as large as the
-# row, over a text that may hold code, which a button cannot. What waits for a busy kernel says so without one: while it
-# is pressed the mark behind it shows, and its way back takes minutes, unless the class of the box changes (`answered`),
-# which gives the turn to the other of the two marks. A box whose kernel is gone shows nothing to press.
-_WAITS = '"waiting for the kernel \\2026"'
-STYLE = f"""<style>
-.study-box {{max-width: 60em}}
-.study-text, .study-text .widget-html-content {{height: auto; line-height: 1.45; overflow-wrap: anywhere;
-  font-size: var(--jp-content-font-size1, 14px)}}
-.study-text pre {{margin-bottom: 0.7em}}
-.study-text code, .study-code textarea {{font-family: var(--jp-code-font-family, monospace)}}
-.study-text code {{background: rgba(128, 128, 128, 0.16); border-radius: 3px; padding: 1px 3px}}
-.study-text pre code {{background: none; padding: 0}}
-.study-text [role=timer] {{font-weight: bold}}
-.study-text [role=status] {{border-left: 4px solid transparent; padding-left: 10px}}
-.study-text .study-right {{border-color: #2e7d32}}
-.study-text .study-wrong {{border-color: #c62828}}
-.study-code textarea {{white-space: pre; overflow-x: auto}}
-.study-row, .study-button {{border: 1px solid var(--jp-border-color0, rgba(128, 128, 128, 0.6)); border-radius: 4px}}
-.study-row {{position: relative; overflow: visible; margin: 3px 2px; padding: 4px 10px}}
-.study-row:hover, .study-row:focus-within, .study-button:hover {{border-color: var(--jp-brand-color1, Highlight)}}
-.study-row:focus-within, .study-button:focus-visible {{
-  outline: 3px solid var(--jp-brand-color1, Highlight) !important; outline-offset: -2px !important}}
-.study-row.study-right {{background: rgba(46, 160, 67, 0.18); border-color: #2e7d32}}
-.study-row.study-wrong {{background: rgba(218, 54, 51, 0.16); border-color: #c62828}}
-.study-row .study-option {{position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0;
-  cursor: pointer}}
-.study-row .study-text {{pointer-events: none; margin: 0}}
-.study-button {{position: relative; height: auto !important; padding: 4px 12px; line-height: 1.4; overflow: visible}}
-.study-row::before, .study-row::after, .study-button::before, .study-button::after {{content: {_WAITS}; opacity: 0;
-  position: absolute; right: 0; bottom: -1px; z-index: 1; padding: 0 6px; border-radius: 4px; font-size: 12px;
-  font-style: italic; white-space: nowrap; pointer-events: none; color: var(--jp-ui-font-color1, CanvasText);
-  background: var(--jp-layout-color2, Canvas)}}
-.study-button::before, .study-button::after {{right: auto; left: 100%; bottom: 4px}}
-.study-even :is(.study-row, .study-button)::before, .study-odd :is(.study-row, .study-button)::after {{
-  transition: opacity 0s 300s}}
-.study-even :is(.study-row, .study-button):is(:active, :has(:active))::before,
-.study-odd :is(.study-row, .study-button):is(:active, :has(:active))::after {{opacity: 1; transition: none}}
-.jupyter-widgets-disconnected.study-box > :not(:first-child) {{display: none}}
-.jupyter-widgets-disconnected.study-box *::before {{content: none}}
-.jupyter-widgets-disconnected.study-box::after {{content: "The kernel that asked this is gone: run the cell again."}}
-</style>"""
+STYLE = f"<style>{(Path(__file__).parent / 'style.css').read_text(encoding='utf-8')}</style>"
+_told = set()  # what is said once a kernel
 
 
 def text_html(text):
@@ -65,11 +25,10 @@ def text_html(text):
 
 def heading(question):
     """The prompt and code of a question as HTML."""
-    code = ""
-    if question.get("code"):
-        code = f"<pre><code>{html.escape(question['code'].rstrip(), quote=False)}</code></pre>"
     several = " (more than one may be right)" if question.get("kind") == "multiple" else ""
     predict = "Predict: " if question.get("predict") else ""
+    code = html.escape((question.get("code") or "").rstrip(), quote=False)
+    code = f"<pre><code>{code}</code></pre>" if code else ""
     return f"<p><b>{predict}{text_html(question['prompt'])}</b>{several}</p>{code}"
 
 
@@ -78,57 +37,51 @@ def fold(summary, *lines):
     return f"<details><summary>{summary}</summary><blockquote>{'<br>'.join(lines)}</blockquote></details>"
 
 
-def _one_line(word, question):
-    return " ".join(f"{word} {question['id']}: {question['prompt']}".split())
+def _bundle(word, question, body):
+    return {
+        "text/html": static(question, body),
+        "text/plain": " ".join(f"{word} {question['id']}: {question['prompt']}".split()),
+    }
 
 
 def quiz_bundle(question):
     """The static view of a quiz question: {"text/html": one fold an option, "text/plain": one line}."""
-    explanation = [text_html(question["explanation"])] if question.get("explanation") else []
-    folds = []
+    after = [text_html(question["explanation"])] if question.get("explanation") else []
+    several, folds = question["kind"] == "multiple", []
     for key, option in question.get("options", {}).items():
-        after = explanation if option.get("right") and question["kind"] != "multiple" else []
         verdict = f"{RIGHT if option.get('right') else WRONG} {text_html(option['feedback'])}"
-        folds.append(fold(f"{key}) {text_html(option['text'])}", verdict, *after))
+        more = after if option.get("right") and not several else []
+        folds.append(fold(f"{key}) {text_html(option['text'])}", verdict, *more))
     if "answer" in question:
-        within = f" ± {question['tolerance']}" if question.get("tolerance") else ""
-        typed = [f"{RIGHT} <code>{html.escape(str(question['answer']), quote=False)}</code>{within}", *explanation]
-        typed += [
-            f"{WRONG} <code>{html.escape(str(m['value']), quote=False)}</code>: {text_html(m['feedback'])}"
-            for m in question.get("mistakes", ())
-        ]
-        folds.append(fold("Answer", *typed, f"{WRONG} Anything else: {text_html(question['otherwise'])}"))
-    elif question["kind"] == "multiple" and explanation:
-        folds.append(fold("Explanation", *explanation))
-    return {"text/html": static(question, "".join(folds)), "text/plain": _one_line("Quiz", question)}
+        typed = [(m["value"], m["feedback"]) for m in question.get("mistakes", ())]
+        typed = [f"<code>{html.escape(str(value), quote=False)}</code>: {text_html(text)}" for value, text in typed]
+        typed.append(f"Anything else: {text_html(question['otherwise'])}")
+        right = f"{RIGHT} <code>{html.escape(str(question['answer']), quote=False)}</code>"
+        right += f" ± {question['tolerance']}" if question.get("tolerance") else ""
+        folds.append(fold("Answer", right, *after, *(f"{WRONG} {line}" for line in typed)))
+    elif several and after:
+        folds.append(fold("Explanation", *after))
+    return _bundle("Quiz", question, "".join(folds))
 
 
 def recall_bundle(question):
     """The static view of a question for own words: the prompt, and folded the hints and the model answer."""
-    hints, model = (
-        "".join(f"<li>{text_html(concept[part])}</li>" for concept in question["concepts"]) for part in ("hint", "says")
-    )
+    hints = "".join(f"<li>{text_html(concept['hint'])}</li>" for concept in question["concepts"])
+    model = "".join(f"<li>{text_html(concept['says'])}</li>" for concept in question["concepts"])
     after = f"<p>{text_html(question['explanation'])}</p>" if question.get("explanation") else ""
     folds = fold("Hints", f"<ul>{hints}</ul>") + fold("A model answer", f"<ol>{model}</ol>{after}")
-    return {
-        "text/html": static(question, f"<p>Write it down first, then compare.</p>{folds}"),
-        "text/plain": _one_line("In your own words", question),
-    }
+    return _bundle("In your own words", question, f"<p>Write it down first, then compare.</p>{folds}")
 
 
 def cards_bundle(cards):
     """The view of recall cards, by level: front as summary, back folded. cards: dicts from question files."""
     body, counts = [], []
     for level in LEVELS:
-        group = [card for card in cards if card["level"] == level]
+        group = [fold(text_html(c["front"]), text_html(c["back"])) for c in cards if c["level"] == level]
         if group:
             counts.append(f"{len(group)} {level}")
-            body.append(f"<p><b>{level.capitalize()}</b></p>")
-            body += [fold(text_html(card["front"]), text_html(card["back"])) for card in group]
+            body += [f"<p><b>{level.capitalize()}</b></p>", *group]
     return {"text/html": f"<div>{''.join(body)}</div>", "text/plain": f"Cards: {', '.join(counts)}"}
-
-
-_told = set()  # what is said once a kernel
 
 
 def show(bundle, widget=None):
@@ -189,16 +142,18 @@ class View:
     def __init__(self, question, submit, hint, since):
         import ipywidgets
 
-        self.w, self.question, self.submit, self.hint = ipywidgets, question, submit, hint
-        self.attempts = 0
-        before = [f"{RIGHT[0]} You answered this correctly on {since[:10]}."] if since else ()
-        self.feedback = self.text(_status(before))
+        self.w, self.question, self.submit, self.hint, self.attempts = ipywidgets, question, submit, hint, 0
+        self.feedback = self.text(
+            _status([f"{RIGHT[0]} You answered this correctly on {since[:10]}."] if since else ())
+        )
 
     def box(self, *inputs, check=None, below=()):
         """inputs: widgets above the buttons; check: the first of the buttons, or None; below: widgets below them."""
         head = self.text(STYLE + hide(self.question) + heading(self.question))
-        buttons = self.w.HBox([*([check] if check else []), self.button("Hint", self.on_hint)])
-        self.outer = self.w.VBox([head, *inputs, buttons, *below, self.feedback])
+        hint = self.button("Hint", lambda _: self.say(self.hint()))
+        self.outer = self.w.VBox(
+            [head, *inputs, self.w.HBox([check, hint] if check else [hint]), *below, self.feedback]
+        )
         for name in ("study-box", "study-even"):
             self.outer.add_class(name)
         return self.outer
@@ -219,7 +174,7 @@ class View:
         return button
 
     def answered(self):
-        """Take away what says that a press waits for the kernel (STYLE)."""
+        """Take away what says that a press waits for the kernel (style.css)."""
         if self.outer:
             odd = "study-odd" in self.outer._dom_classes
             self.outer.remove_class("study-odd" if odd else "study-even")
@@ -233,50 +188,47 @@ class View:
 
     def label(self, row, text, right=None):
         """Write a choice's text, and colour it. The button holds it for screen readers, the text beside it for eyes."""
-        button, label = row.children
-        button.description = text.replace("`", "")
-        label.value = f'<span aria-hidden="true">{text_html(text)}</span>'
+        row.children[0].description = text.replace("`", "")
+        row.children[1].value = f'<span aria-hidden="true">{text_html(text)}</span>'
         for name, on in (("study-right", right is True), ("study-wrong", right is False)):
             row.add_class(name) if on else row.remove_class(name)
 
-    def on_hint(self, _):
-        self.feedback.value = _status([self.hint()])
+    def say(self, *lines, right=None):
+        self.feedback.value = _status(lines, right)
 
     def tell(self, *values):
         score, notes = self.submit(*values)
-        if score.right is not None:
-            self.attempts += 1
+        self.attempts += score.right is not None
         # the number makes the text differ from the one before: the same text again would not be spoken
         count = f" (attempt {self.attempts})" if score.right is False and self.attempts > 1 else ""
-        self.feedback.value = _status((score.lines[0] + count, *score.lines[1:], *notes), score.right)
-        return score
+        self.say(score.lines[0] + count, *score.lines[1:], *notes, right=score.right)
+        return score.right
 
 
 class _Choose(View):
     """One row an option; for `multiple` they are toggled, and a Check button scores."""
 
     def view(self):
-        self.several, self.chosen, self.rows = self.question["kind"] == "multiple", set(), {}
-        for key in self.question["options"]:
-            self.rows[key] = self.row(lambda _, key=key: self.on_option(key))
+        self.several, self.chosen = self.question["kind"] == "multiple", set()
+        options = self.question["options"]
+        self.rows = {key: self.row(lambda _, key=key: self.on_option(key)) for key in options}
+        for key in options:
             self.mark(key)
         return self.box(*self.rows.values(), check=self.button("Check", self.on_check) if self.several else None)
 
     def mark(self, key, right=None):
-        sign = ("☑ " if key in self.chosen else "☐ ") if self.several else ""
-        sign += {True: f"{RIGHT[0]} ", False: f"{WRONG[0]} ", None: ""}[right]
-        self.label(self.rows[key], f"{sign}{key}) {self.question['options'][key]['text']}", right)
+        tick = ("☑ " if key in self.chosen else "☐ ") if self.several else ""
+        sign = {True: f"{RIGHT[0]} ", False: f"{WRONG[0]} ", None: ""}[right]
+        self.label(self.rows[key], f"{tick}{sign}{key}) {self.question['options'][key]['text']}", right)
 
     def on_option(self, key):
-        if self.several:
-            self.chosen ^= {key}
-            return self.mark(key)
-        self.mark(key, self.tell(key).right)
+        self.chosen ^= {key} if self.several else set()
+        self.mark(key, None if self.several else self.tell(key))
 
     def on_check(self, _):
-        if self.tell(*sorted(self.chosen)).right is not None:
-            for key in self.rows:
-                self.mark(key, self.question["options"][key].get("right", False) if key in self.chosen else None)
+        if self.tell(*sorted(self.chosen)) is not None:
+            for key, option in self.question["options"].items():
+                self.mark(key, option.get("right", False) if key in self.chosen else None)
 
 
 class _Type(View):
@@ -289,11 +241,13 @@ class _Type(View):
 
     def view(self):
         lines = isinstance(self.question["answer"], str) and "\n" in self.question["answer"].strip()
-        kind = self.w.Textarea if lines else self.w.Text
-        self.input = kind(description="Answer", continuous_update=False, layout=self.w.Layout(width="24em"))
-        self.input.observe(self.on_text, "value")
+        layout = self.w.Layout(width="24em", max_width="100%")
+        field = (self.w.Textarea if lines else self.w.Text)(
+            description="Answer", continuous_update=False, layout=layout
+        )
+        field.observe(self.on_text, "value")
         self.verdict = _status(["Write your answer first."])
-        return self.box(self.input, check=self.button("Check", self.on_check))
+        return self.box(field, check=self.button("Check", self.on_check))
 
     def on_text(self, change):
         if change["new"].strip():
@@ -309,19 +263,16 @@ class _Write(View):
     """A text area for own words; Compare shows the concepts of a model answer, for the learner to tick."""
 
     def view(self):
-        self.input = self.w.Textarea(
-            placeholder="In your own words, in whole sentences",
-            rows=5,
-            continuous_update=False,
-            layout=self.w.Layout(width="auto"),
-        )
-        self.said, self.rows = set(), {}
-        for place in range(1, len(self.question["concepts"]) + 1):
-            self.rows[place] = self.row(lambda _, place=place: self.on_concept(place))
+        words = "In your own words, in whole sentences"
+        layout = self.w.Layout(width="auto")
+        self.input = self.w.Textarea(placeholder=words, rows=5, continuous_update=False, layout=layout)
+        self.said, places = set(), range(1, len(self.question["concepts"]) + 1)
+        self.rows = {place: self.row(lambda _, place=place: self.on_concept(place)) for place in places}
+        for place in places:
             self.mark(place)
         record = self.w.HBox([self.button("Record", self.on_record)])
-        parts = [self.text("A model answer. Tick what you have said, in whatever words:"), *self.rows.values(), record]
-        self.model = self.w.VBox(parts, layout=self.w.Layout(display="none"))
+        intro = self.text("A model answer. Tick what you have said, in whatever words:")
+        self.model = self.w.VBox([intro, *self.rows.values(), record], layout=self.w.Layout(display="none"))
         return self.box(self.input, check=self.button("Compare", self.on_compare), below=[self.model])
 
     def mark(self, place):
@@ -332,7 +283,7 @@ class _Write(View):
         score, _ = self.submit(self.input.value, None)
         written = len(score.lines) > 1  # else the only line asks for words
         self.model.layout.display = None if written else "none"
-        self.feedback.value = _status(() if written else score.lines)
+        self.say(*(() if written else score.lines))
 
     def on_concept(self, place):
         self.said ^= {place}
@@ -340,7 +291,7 @@ class _Write(View):
 
     def on_record(self, _):
         score, notes = self.submit(self.input.value, sorted(self.said))
-        self.feedback.value = _status((*score.lines[:1], *notes), score.right or None)
+        self.say(score.lines[0], *notes, right=score.right or None)
 
 
 def live(question, submit, hint, since):

@@ -183,9 +183,9 @@ def test_own_words_are_compared_by_the_learner(demo, said):
     assert len(shown) == 6 and shown[-1].endswith('explain("90/explain", "...", said=[1, 3]) records it.')
     assert study._progress.entries()[0] == {}
     assert said(study.explain, "90/explain", "It does not learn.", said=[1, 3, 1]) == [
-        "You said 2 of 4 concepts. Say the others next time:",
-        "  2. The gradient passes through it, to the layers in front, as `x @ W.T`.",
-        "  4. A step is faster.",
+        "You said 2 of 4 concepts.",
+        "  Next time: 2. The gradient passes through it, to the layers in front, as `x @ W.T`.",
+        "  Next time: 4. A step is faster.",
     ]
     assert said(study.hint, "90/explain") == ["Hint 1 of 2: Can a layer in front of it still learn?"]
     assert "  90/explain  2 of 4 concepts, last tried" in " ".join(said(study.progress))
