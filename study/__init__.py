@@ -69,11 +69,7 @@ def _submit(question, *values, counts=True):
 
 def _print(score, notes):
     first, *rest = score.lines
-    print(first)
-    for line in rest:
-        print(f"  {line}")
-    for note in notes:
-        print(note)
+    print(first, *(f"  {line}" for line in rest), *notes, sep="\n")
 
 
 def _entries():
@@ -84,22 +80,18 @@ def _entries():
     return entries
 
 
-def _since(question):
-    return _entries().get(question["id"], {}).get("right")
-
-
 def _show(question, bundle):
     def widget():
-        return views.live(
-            question, functools.partial(_submit, question), functools.partial(_next_hint, question), _since(question)
-        )
+        since = _entries().get(question["id"], {}).get("right")
+        submit, hint = functools.partial(_submit, question), functools.partial(_next_hint, question)
+        return views.live(question, submit, hint, since)
 
     views.show(bundle, widget)
 
 
 @_plainly
 def quiz(id=None):
-    """Show a quiz question: buttons where a kernel lives, else its options with the feedback folded.
+    """Show a quiz question: choices where a kernel lives, else its options with the feedback folded.
 
     id: text such as "01/predict-frozen-moves". Prints one sentence for an unknown id.
     """
@@ -121,17 +113,16 @@ def recall(id=None):
 def cards(which=None, level=None):
     """Show recall cards, grouped by level: open a card to see its back.
 
-    which: a notebook such as "01", or a list of card ids. level: "beginner", "intermediate", "advanced", or None for
-    all. Prints one sentence for an unknown notebook, id or level.
+    which: a notebook such as "01", or the id of a card, or a list of ids. level: "beginner", "intermediate",
+    "advanced", or None for all. Prints one sentence for an unknown notebook, id or level.
     """
     if level not in (None, *questions.LEVELS):
         raise StudyError(f"level must be one of {', '.join(questions.LEVELS)}.")
-    if isinstance(which, (list, tuple)):
-        found = [questions.find(id, ("cards",)) for id in which]
-    elif isinstance(which, str) and "/" in which:
-        found = [questions.find(which, ("cards",))]
-    else:
+    ids = which if isinstance(which, (list, tuple)) else [which] if isinstance(which, str) and "/" in which else None
+    if ids is None:
         found = [q for q in questions.notebook(which)["questions"].values() if q["section"] == "cards"]
+    else:
+        found = [questions.find(id, ("cards",)) for id in ids]
     found = [card for card in found if level in (None, card["level"])]
     if not found:
         raise StudyError("There is no such card.")
@@ -157,7 +148,7 @@ def explain(id=None, text=None, said=None):
     """
     question = questions.find(id, ("recall",))
     score, notes = _submit(question, text, said)
-    if said is None and len(score.lines) > 1:
+    if len(score.lines) > 1 and score.right is None:
         notes = [f'Which of these did you say? explain("{question["id"]}", "...", said=[1, 3]) records it.']
     _print(score, notes)
 
@@ -184,27 +175,21 @@ def hint(id=None):
 
 
 def _next_hint(question):
-    name = question["id"]
-    hints, end = question.get("hints", ()), ""
-    if question["section"] == "recall":
+    name, section, hints = question["id"], question["section"], question.get("hints", ())
+    if section == "recall":
         concepts = enumerate(question["concepts"], 1)
         hints = [concept["hint"] for place, concept in concepts if place not in _said.get(name, ())]
         end = "A model answer: " + " ".join(concept["says"] for concept in question["concepts"])
-    elif question["section"] == "exercises":
+    elif section == "exercises":
         end = "The solution is folded below the exercise, unless your copy was made without solutions."
-    elif "options" in question:
-        end = "The answer: " + "; ".join(
-            f"{key}) {option['text']}" for key, option in question["options"].items() if option.get("right")
-        )
     else:
-        end = f"The answer: {question['answer']}"
+        right = (f"{key}) {o['text']}" for key, o in question.get("options", {}).items() if o.get("right"))
+        end = f"The answer: {question.get('answer', '; '.join(right))}"
     given = _hints_given[name] = _hints_given.get(name, 0) + 1
     if given <= len(hints):
         return f"Hint {given} of {len(hints)}: {hints[given - 1]}"
-    if given == len(hints) + 1:
-        more = "There are no more hints" if hints else "There is no hint to this question"
-        return f"{more}. Ask once more to see the answer."
-    return end
+    more = "There are no more hints" if hints else "There is no hint to this question"
+    return f"{more}. Ask once more to see the answer." if given == len(hints) + 1 else end
 
 
 @_plainly
@@ -324,27 +309,21 @@ class Game:
     @_plainly
     def badge(self, name=None):
         """Show the badge, once five of five were right. name: for the badge; None for that of the last time."""
-        self._challenge_only()
-        bundle, _ = self._badge(name)
-        views.show(bundle)
+        views.show(self._badge(name)[0])
 
     @_plainly
     def save_badge(self, name=None):
         """Save the badge as an SVG file beside the notebook, and print where."""
-        self._challenge_only()
         self._tell(self._save(name), whole=False)
 
-    def _challenge_only(self):
+    def _award(self, name):
         if not self._round.timed:
             raise StudyError("Practice has no badge: it is for the challenge.")
-
-    def _award(self, name):
         return self._round.award(name if name is None else badge.clean_name(name))
 
     def _badge(self, name):
         won = self._award(name)
-        text = badge.svg(**won)
-        return challenge_view.badge_bundle(text, badge.label(**won)), []
+        return challenge_view.badge_bundle(badge.svg(**won), badge.label(**won)), []
 
     def _save(self, name):
         path = badge.save(badge.svg(**self._award(name)), kept.folder())
@@ -352,22 +331,16 @@ class Game:
 
     def _tell(self, lines, whole=True):
         """Print lines, then where the round stands; `whole` prints the problem that is asked, too."""
-        for line in lines:
-            print(line.rstrip("\n"))
         stage, state, told = self._round.look()
-        for line in told:
-            print(line.rstrip("\n"))
         call = self._round.call
+        lines = [*lines, *told]
         if stage == "asking":
-            print(self._round.heading(state))
-            if whole:
-                print(*rounds.task_lines(self._round.question(state), call), sep="\n")
-        elif stage == "told":
-            print(f"Go on with {call}.next()")
-        elif stage == "over":
-            print(f"Another round: {call}.start()")
+            lines.append(self._round.heading(state))
+            lines += rounds.task_lines(self._round.question(state), call) if whole else []
         else:
-            print(f"Begin with {call}.start()")
+            go_on = {"told": f"Go on with {call}.next()", "over": f"Another round: {call}.start()"}
+            lines.append(go_on.get(stage, f"Begin with {call}.start()"))
+        print(*(line.rstrip("\n") for line in lines), sep="\n")
 
 
 @_plainly
@@ -381,29 +354,20 @@ def progress():
             print(error)
             continue
         ids = [id for id, question in content["questions"].items() if question["section"] != "cards"]
-        tried = [entries[id] for id in ids if id in entries]
         known += [id for id in ids if id in entries]
-        rows.append(
-            (
-                f"{path.name[:2]} {content['title']}",
-                sum(e["last_right"] for e in tried),
-                len(tried),
-                len(ids),
-                sum(e["attempts"] for e in tried),
-                max((e["last"] for e in tried), default="")[:10] or "–",
-            )
-        )
-    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        name, *numbers = (str(cell) for cell in row)
+        tried = [entries[id] for id in ids if id in entries]
+        counts = sum(e["last_right"] for e in tried), len(tried), len(ids), sum(e["attempts"] for e in tried)
+        last = max((e["last"] for e in tried), default="")[:10] or "–"
+        rows.append((f"{path.name[:2]} {content['title']}", *map(str, counts), last))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *numbers in rows:
         print("  ".join([name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])]))
     review = sorted(known, key=lambda id: _need(id, entries))[:5]
     if review:
         print("\nReview next:")
     for id in review:
         entry = entries[id]
-        state = "right" if entry["last_right"] else "not yet"
-        state = f"{entry['said']} concepts" if "said" in entry else state
+        state = f"{entry['said']} concepts" if "said" in entry else "right" if entry["last_right"] else "not yet"
         print(f"  {id}  {state}, last tried {entry['last'][:10]}")
     if kept.location() is None:
         print("\nProgress is not kept in a file (FREEZING_PROGRESS=off).")

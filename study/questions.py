@@ -10,7 +10,6 @@ import contextlib
 import difflib
 import functools
 import json
-import math
 import os
 import re
 from pathlib import Path
@@ -25,8 +24,11 @@ LEVELS = ("beginner", "intermediate", "advanced")
 PROBLEMS = ("output", "model", "hyper-parameter", "debug", "concept")  # of the challenge, in the order they are asked
 KEYS = "abcdefgh"
 FRAMEWORKS = ("keras", "torch")
-LARGEST = 1_000_000  # bytes of a question file, and signs of what its aliases make of it
-NESTED = 10_000  # signs in it that may open a level: [ { ? -
+LARGEST, NESTED, ALIASES = (
+    500_000,
+    10_000,
+    12,
+)  # a question file's bytes, signs that may open a level ([ { ? -), aliases
 
 
 class StudyError(Exception):
@@ -37,9 +39,6 @@ class QuestionFileError(StudyError):
     """A question file is missing or has mistakes; the message names file, id and field."""
 
 
-# ---------------------------------------------------------------- finding a question
-
-
 def find(question, sections=SECTIONS):
     """The question with an id, whose case and blanks do not matter.
 
@@ -48,16 +47,15 @@ def find(question, sections=SECTIONS):
     """
     if not isinstance(question, str):
         raise StudyError(f'The id of a question is a text such as "01/ex1", not {a_type(question)}.')
-    id = re.sub(r"\s*([/-])\s*", r"\1", question[:100].strip().lower())
-    id = re.sub(r"^(?=\d/)", "0", re.sub(r"[\s_]+", "-", id))
-    path = next((path for path in files() if path.name[:2] == id[:2]), None)
+    id = re.sub(r"[\s_]+", "-", re.sub(r"\s*([/-])\s*", r"\1", question[:100].strip().lower()))
+    id = re.sub(r"^(?=\d/)", "0", id)
+    own = [path for path in files() if path.name[:2] == id[:2]]
     known = {}
-    for other in [path] if path else files():  # without a number, the name may stand in any file
-        with contextlib.nullcontext() if path else contextlib.suppress(QuestionFileError):
-            known |= load(other)["questions"]
+    for path in own or files():  # without a number, the name may stand in any file
+        with contextlib.suppress(() if own else QuestionFileError):
+            known |= load(path)["questions"]
     if id not in known:
-        asked = [name for name in known if known[name]["section"] in sections]
-        near = difflib.get_close_matches(id, asked, n=1)
+        near = difflib.get_close_matches(id, [key for key, q in known.items() if q["section"] in sections], n=1)
         raise StudyError(f"There is no question {shown(question)}." + (f' Did you mean "{near[0]}"?' if near else ""))
     if known[id]["section"] not in sections:
         raise StudyError(f'"{id}" is {_USE[known[id]["section"]].replace("ID", id)}')
@@ -127,9 +125,6 @@ def for_framework(questions, framework):
     return {id: {**question, **question.get(framework, {})} for id, question in left.items()}
 
 
-# ---------------------------------------------------------------- reading a file
-
-
 def read(path):
     """Read one question file and list what is wrong with it.
 
@@ -143,23 +138,19 @@ def read(path):
         return None, [f"{path.name}: the file cannot be read ({getattr(error, 'strerror', '') or 'it is not UTF-8'})."]
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such as the date 2026-99-99
         mark, problem = getattr(error, "problem_mark", None), str(getattr(error, "problem", None) or error)
-        told = next((plain for sign, plain in _PLAIN if sign in problem), f"this is not YAML ({one_line(problem, 80)})")
-        told = problem if isinstance(error, _Fault) else told
+        told = next((plain for sign, plain in _PLAIN.items() if sign in problem), f"{one_line(problem, 80)}")
         return None, [f"{path.name}{f', line {mark.line + 1}' if mark else ''}: {told}."]
-    top, *_ = _validators()
-    if not isinstance(raw, dict):
-        raw = {}
+    raw = raw if isinstance(raw, dict) else {}
+    top, *validators = _validators()
     shell = {field: [] if field in SECTIONS and isinstance(value, list) else value for field, value in raw.items()}
-    problems = [f"{path.name}: {fault}." for fault in _faults(top, shell)]
-    questions = {}
-    for section, validator in zip(SECTIONS, _validators()[1:], strict=True):
+    problems, questions = [f"{path.name}: {fault}." for fault in _faults(top, shell)], {}
+    for section, validator in zip(SECTIONS, validators, strict=True):
         for number, entry in enumerate(raw[section] if isinstance(raw.get(section), list) else [], 1):
             name = entry.get("id") if isinstance(entry, dict) else None
-            label, faults = name if isinstance(name, str) else f"{section}, number {number}", []
+            label = name if isinstance(name, str) else f"{section}, number {number}"
+            faults = ["id: is used twice"] * (label in questions)
             for variant in _variants(entry):
                 faults += _faults(validator, variant) or _rules(variant, path.name[:2])
-            if label in questions:
-                faults.append("id: is used twice")
             problems += [f"{path.name}: {one_line(label, 60)}: {fault}." for fault in dict.fromkeys(faults)]
             questions[label] = {**entry, "section": section, "file": path.name} if isinstance(entry, dict) else {}
     return {"title": raw.get("title"), "questions": questions}, problems
@@ -170,75 +161,50 @@ def validate(path):
     return read(path)[1]
 
 
-class _Fault(yaml.YAMLError):
-    """What this module refuses in a YAML file."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """PyYAML's safe loader, which refuses the merge key, and a key that stands twice (PyYAML keeps the last one)."""
 
-    def __init__(self, problem, mark=None):
-        self.problem, self.problem_mark = problem, mark
+    def construct_mapping(self, node, deep=False):
+        for place, (key, _) in enumerate(node.value):
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a field's name must be a word", key.start_mark)
+            if key.value == "<<" or key.value in [other.value for other, _ in node.value[:place]]:
+                what = "is not allowed" if key.value == "<<" else "stands twice"
+                told = f"'{one_line(key.value, 40)}' {what} here"
+                raise yaml.constructor.ConstructorError(None, None, told, key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
-_TOO_LARGE = "the file is too large or too deeply nested: split it"
-_PLAIN = [  # a part of what the YAML parser says (in C or in Python), and what it means to a teacher
-    ("recursion", _TOO_LARGE),
-    ("mapping values are not allowed", "there is a second colon: put a text with a colon in quotes"),
-    ("could not find expected ':'", "a field needs a colon and a blank behind its name, or a text is not indented"),
-    ("cannot start any token", "a text that begins with ` @ or % needs quotes, and lines are indented without tabs"),
-    ("alphabetic or numeric", "a text that begins with & or * needs quotes"),
-    ("undefined alias", "a text that begins with * needs quotes"),
-    ("expected key", "the line is not indented like those above, or a text goes on behind its closing quote"),
-    ("<block end>", "the line is not indented like those above, or a text goes on behind its closing quote"),
-    ("'-' indicator", "an entry of a list begins with - below that of the one before"),
-    ("expected ',' or", "a bracket [ or { is not closed, or a text in it needs quotes"),
-    ("node content", "a bracket [ or { is not closed"),
-    ("end of stream", "a quote is not closed"),
-    ("document indicator", "a quote is not closed"),
-    ("single document", "a line of only --- or ... ends the file, and more follows"),
-    ("escape", "a backslash stands in double quotes: use single ones"),
-    ("could not determine a constructor", "a text that begins with ! needs quotes"),
-]
+_TOO_LARGE = "the file is too large, too deeply nested, or has too many aliases: split it"
+_PLAIN = {  # a part of what the YAML parser says (in C or in Python): what it means to a teacher
+    "recursion": _TOO_LARGE,
+    "mapping values are not allowed": "there is a second colon: put a text with a colon in quotes",
+    "find expected ':'": "a field needs a colon and a blank behind its name, or a text is not indented",
+    "start any token": "a text that begins with ` @ or % needs quotes, and lines are indented without tabs",
+    "alphabetic or numeric": "a text that begins with & or * needs quotes",
+    "undefined alias": "a text that begins with * needs quotes",
+    "expected key": "the line is not indented like those above, or a text goes on behind its closing quote",
+    "<block end>": "the line is not indented like those above, or a text goes on behind its closing quote",
+    "'-' indicator": "an entry of a list begins with - below that of the one before",
+    "expected ',' or": "a bracket [ or { is not closed, or a text in it needs quotes",
+    "node content": "a bracket [ or { is not closed",
+    "end of stream": "a quote is not closed",
+    "document indicator": "a quote is not closed",
+    "single document": "a line of only --- ends the file, and more follows",
+    "escape": "a backslash stands in double quotes: use single ones",
+    "determine a constructor": "a text that begins with ! needs quotes",
+}
 
 
 def _yaml(path):
     """What a YAML file holds. Raises OSError, YAMLError, ValueError or RecursionError."""
     text = path.read_text(encoding="utf-8") if path.stat().st_size <= LARGEST else None
-    # what may nest deeper would overflow libyaml's stack, which ends the kernel
+    # what nests deeper may overflow libyaml's stack, which ends the kernel; with aliases a few lines fill all memory
     if text is None or sum(map(text.count, "[{?-")) > NESTED:
-        raise _Fault(_TOO_LARGE)
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-    try:
-        node = loader.get_single_node()
-        if node and _size(node, {}) > LARGEST:
-            raise _Fault(_TOO_LARGE)
-        return loader.construct_document(node) if node else None
-    finally:
-        loader.dispose()
-
-
-def _size(node, known):
-    """How many signs a node stands for, with what aliases repeat: a few lines can grow to fill all memory.
-
-    Raises _Fault for a key that stands twice (PyYAML keeps the last one silently) and for the merge key.
-    """
-    if id(node) in known:
-        return known[id(node)]
-    known[id(node)] = math.inf  # while it is counted: as a part of itself
-    parts = [] if isinstance(node, yaml.ScalarNode) else node.value
-    if isinstance(node, yaml.MappingNode):
-        keys = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise _Fault("a field's name must be a word", key.start_mark)
-            if key.value in keys or key.tag.endswith(":merge"):
-                what = "is not allowed" if key.tag.endswith(":merge") else "stands twice"
-                raise _Fault(f"'{one_line(key.value, 40)}' {what} here", key.start_mark)
-            keys.add(key.value)
-        parts = [part for pair in node.value for part in pair]
-    own = len(node.value) if isinstance(node, yaml.ScalarNode) else 0
-    known[id(node)] = 1 + own + sum(_size(part, known) for part in parts)
-    return known[id(node)]
-
-
-# ---------------------------------------------------------------- what is wrong with an entry
+        raise yaml.YAMLError(_TOO_LARGE)
+    if sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _Loader)) > ALIASES:
+        raise yaml.YAMLError(_TOO_LARGE)
+    return yaml.load(text, _Loader)
 
 
 @functools.cache
@@ -248,27 +214,22 @@ def _validators():
 
     schema = json.loads((Path(__file__).parent / "schema.json").read_text(encoding="utf-8"))
     draft = jsonschema.Draft202012Validator
-    numbers = draft.TYPE_CHECKER.redefine("number", lambda _, value: _is_number(value))  # finite ones
-    draft = jsonschema.validators.extend(draft, type_checker=numbers)
-    entries = [schema["properties"][section]["items"]["$ref"] for section in SECTIONS]
-    return [draft(schema), *(draft({"$ref": name, "$defs": schema["$defs"]}) for name in entries)]
-
-
-def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e300
+    numbers = draft.TYPE_CHECKER.redefine("number", lambda _, value: type(value) in (int, float) and abs(value) < 1e300)
+    draft = jsonschema.validators.extend(draft, type_checker=numbers)  # no infinite ones
+    entries = [schema["properties"][section]["items"] for section in SECTIONS]
+    return [draft(schema), *(draft({**entry, "$defs": schema["$defs"]}) for entry in entries)]
 
 
 def _variants(entry):
     """An entry as it reads in the whole course, and as it reads with one framework only."""
     yield entry
     for framework in FRAMEWORKS if isinstance(entry, dict) else ():
-        value = entry.get(framework)
-        if isinstance(value, dict):
-            yield {key: part for key, part in entry.items() if key not in FRAMEWORKS} | value
+        if isinstance(entry.get(framework), dict):
+            yield {key: part for key, part in entry.items() if key not in FRAMEWORKS} | entry[framework]
 
 
 def _faults(validator, value):
-    """What the schema finds wrong: sentences. A field that is misspelt is not called missing, too."""
+    """What the schema finds wrong: sentences "field: what is wrong". What is misspelt is not called missing, too."""
     faults = [fault for error in validator.iter_errors(value) for fault in _sentences(error)]
     meant = re.findall(r"^(.*?)[^.:\n]*: unknown field, did you mean (.*)\?$", "\n".join(faults), re.M)
     return [fault for fault in faults if fault not in {f"{prefix}{field}: is missing" for prefix, field in meant}]
@@ -278,31 +239,30 @@ _TYPES = {"string": "text", "number": "a number", "boolean": "true or false", "a
 
 
 def _sentences(error):
-    """An error of jsonschema as sentences "field: what is wrong"."""
-    field = ".".join(str(part + 1 if isinstance(part, int) else part) for part in error.absolute_path)
-    rule, wanted, value = error.validator, error.validator_value, error.instance
-    prefix = f"{field}." if field else ""
+    path = [str(part + 1 if isinstance(part, int) else part) for part in error.absolute_path]
+    rule, wanted, value, sizes = error.validator, error.validator_value, error.instance, error.schema
     if "propertyNames" in error.absolute_schema_path:
         near = difflib.get_close_matches(str(value), wanted, n=1)
-        return [f"{prefix}{one_line(str(value), 40)}: unknown field" + (f", did you mean {near[0]}?" if near else "")]
+        told = "unknown field" + (f", did you mean {near[0]}?" if near else "")
+        return [f"{'.'.join([*path, one_line(str(value), 40)])}: {told}"]
     if rule == "required":
-        return [f"{prefix}{name}: is missing" for name in wanted if name not in value]
-    if field in FRAMEWORKS:
+        return [f"{'.'.join([*path, name])}: is missing" for name in wanted if name not in value]
+    if path and path[0] in FRAMEWORKS:
         told = "must be cut, or a mapping of the fields that read otherwise"
     elif "say" in error.schema:
         told = f"{error.schema['say']}, not {shown(value)}"
     elif rule == "type":
-        found = "one so large" if wanted == "number" and type(value) in (int, float) else a_type(value)
-        hint = ": put it in quotes" if wanted == "string" else ""
-        hint = ", write 1.0e-3 for 1e-3" if wanted == "number" and isinstance(value, str) and "e" in value else hint
-        told = f"must be {_TYPES[wanted]}, not {found}{hint}"
+        told = f"must be {_TYPES[wanted]}, not {'one so large' if type(value) in (int, float) else a_type(value)}"
+        told = told if wanted == "number" else told.replace("one so large", "a number")
+        told += ": put it in quotes" if wanted == "string" else ""
+        told += ", write 1.0e-3 for 1e-3" if wanted == "number" and isinstance(value, str) and "e" in value else ""
     elif rule == "enum":
         told = f"must be one of {', '.join(wanted)}, not {shown(value)}"
-    elif rule in ("minItems", "maxItems") and "maxItems" in error.schema:
-        told = f"must be {error.schema['minItems']} to {error.schema['maxItems']}, not {len(value)}"
+    elif "maxItems" in sizes:
+        told = f"must be {sizes['minItems']} to {sizes['maxItems']}, not {len(value)}"
     else:  # a pattern (any sign but blanks), minItems 1, minProperties 1
         told = "is empty"
-    return [f"{field}: {told}" if field else told]
+    return [": ".join([".".join(path), told] if path else [told])]
 
 
 def _rules(entry, number):
@@ -327,15 +287,14 @@ def _rules(entry, number):
             yield f"{field}: is not Python ({one_line(str(error), 80)})"
     if isinstance(mistakes, dict):
         shows = [sample["mistake"] for sample in entry["wrong"]]
-        for place, key in enumerate(shows, 1):
-            if key not in mistakes:
-                yield f"wrong.{place}.mistake: must be one of {', '.join(map(str, mistakes))}, not {shown(key)}"
-        if mistakes.keys() >= set(shows):
-            yield from (f"mistakes.{key}: no entry of `wrong` shows it" for key in mistakes if key not in shows)
+        unknown = [(place, key) for place, key in enumerate(shows, 1) if key not in mistakes]
+        for place, key in unknown:
+            yield f"wrong.{place}.mistake: must be one of {', '.join(map(str, mistakes))}, not {shown(key)}"
+        for key in [] if unknown else [key for key in mistakes if key not in shows]:
+            yield f"mistakes.{key}: no entry of `wrong` shows it"
     else:
-        for place, mistake in enumerate(mistakes, 1):
-            if matches(entry, mistake["value"]):
-                yield f"mistakes.{place}.value: is counted as right"
+        wrong = [place for place, mistake in enumerate(mistakes, 1) if matches(entry, mistake["value"])]
+        yield from (f"mistakes.{place}.value: is counted as right" for place in wrong)
 
 
 def matches(question, value, target=None):
@@ -355,15 +314,10 @@ def _lines(text):
     return [" ".join(line.split()) for line in str(text).strip().splitlines()]
 
 
-# ---------------------------------------------------------------- words for messages
-
-
 def shown(value):
     """A value as a message may show it: short, and without the address in the repr of an object."""
     if isinstance(value, int) and value.bit_length() > 200:
-        return (
-            f"a number of about {int(value.bit_length() * math.log10(2)) + 1:,} digits"  # Python may refuse to write it
-        )
+        return f"a number of about {int(value.bit_length() * 0.30103) + 1:,} digits"  # Python may refuse to write it
     if isinstance(value, str):
         return one_line(f'"{value}"', 60)
     return one_line(repr(value), 60) if isinstance(value, (int, float, complex, type(None))) else a_type(value)
