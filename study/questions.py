@@ -24,11 +24,7 @@ LEVELS = ("beginner", "intermediate", "advanced")
 PROBLEMS = ("output", "model", "hyper-parameter", "debug", "concept")  # of the challenge, in the order they are asked
 KEYS = "abcdefgh"
 FRAMEWORKS = ("keras", "torch")
-LARGEST, NESTED, ALIASES = (
-    500_000,
-    10_000,
-    12,
-)  # a question file's bytes, signs that may open a level ([ { ? -), aliases
+LARGEST, DEEPEST, ALIASES = 500_000, 20, 12  # a question file's bytes, levels and aliases, at most
 
 
 class StudyError(Exception):
@@ -174,10 +170,15 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
                 raise yaml.constructor.ConstructorError(None, None, told, key.start_mark)
         return super().construct_mapping(node, deep)
 
+    def number(self, node):
+        """A whole number; one so long that Python refuses to write it is infinite."""
+        return self.construct_yaml_int(node) if len(node.value) < 300 else float("inf")
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.number)
 
 _TOO_LARGE = "the file is too large, too deeply nested, or has too many aliases: split it"
 _PLAIN = {  # a part of what the YAML parser says (in C or in Python): what it means to a teacher
-    "recursion": _TOO_LARGE,
     "mapping values are not allowed": "there is a second colon: put a text with a colon in quotes",
     "find expected ':'": "a field needs a colon and a blank behind its name, or a text is not indented",
     "start any token": "a text that begins with ` @ or % needs quotes, and lines are indented without tabs",
@@ -198,12 +199,14 @@ _PLAIN = {  # a part of what the YAML parser says (in C or in Python): what it m
 
 def _yaml(path):
     """What a YAML file holds. Raises OSError, YAMLError, ValueError or RecursionError."""
-    text = path.read_text(encoding="utf-8") if path.stat().st_size <= LARGEST else None
-    # what nests deeper may overflow libyaml's stack, which ends the kernel; with aliases a few lines fill all memory
-    if text is None or sum(map(text.count, "[{?-")) > NESTED:
+    if path.stat().st_size > LARGEST:
         raise yaml.YAMLError(_TOO_LARGE)
-    if sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _Loader)) > ALIASES:
-        raise yaml.YAMLError(_TOO_LARGE)
+    text, depth, aliases = path.read_text(encoding="utf-8"), 0, 0
+    for event in yaml.parse(text, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        aliases += isinstance(event, yaml.AliasEvent)
+        if depth > DEEPEST or aliases > ALIASES:  # else the stack may overflow, or a few lines fill all memory
+            raise yaml.YAMLError(_TOO_LARGE)
     return yaml.load(text, _Loader)
 
 
