@@ -81,7 +81,7 @@ class RoundView(views.View):
         self.head, self.clock = self.text(style), self.text("")
         self.go, self.end = self.button("Start", self.on_go), self.button("Give up", self.on_end)
         self.task = self.text("")
-        self.options = [self.button("", lambda _, key=key: self.on_option(key), "study-option") for key in KEYS]
+        self.options = [self.row(lambda _, key=key: self.on_option(key)) for key in KEYS]
         self.input, self.name = self.area(""), self.area("Your name, for the badge", rows=1)
         self.input.add_class("study-code")
         self.check = self.button("Check", self.on_check)
@@ -93,14 +93,15 @@ class RoundView(views.View):
 
     def view(self):
         """The widget to display."""
-        box = self.w.VBox(
+        self.outer = self.w.VBox(
             [
                 *(self.head, self.clock, self.w.HBox([self.go, self.end]), self.task, *self.options, self.input),
                 *(self.check, self.feedback, self.name, self.w.HBox([self.show, self.keep]), self.picture),
             ]
         )
-        box.add_class("study-box")
-        return box
+        for name in ("study-box", "study-even"):
+            self.outer.add_class(name)
+        return self.outer
 
     def area(self, placeholder, **fields):
         """A text area, hidden; its value is sent when it is left."""
@@ -148,9 +149,9 @@ class RoundView(views.View):
         repair = bool(question) and question["kind"] == "repair"  # its code stands in the text area
         self.task.value = views.heading({**question, "code": None} if repair else question) if question else ""
         options = question.get("options", {}) if question else {}
-        for key, button in zip(KEYS, self.options, strict=True):
-            visible(button, key in options)
-            self.label(key)
+        for key, row in zip(KEYS, self.options, strict=True):
+            visible(row, key in options)
+            self.mark(key)
         typed = question and "options" not in question
         self.input.value = question["code"] if repair else ""
         self.input.rows = self.input.value.count("\n") + 2
@@ -159,13 +160,13 @@ class RoundView(views.View):
         self.check.description = "Run and check" if repair else "Check"
         visible(self.check, typed or (question and question["kind"] == "multiple"))
 
-    def label(self, key):
+    def mark(self, key):
         """An option's text, with its mark when several may be chosen."""
         option = ((self.question or {}).get("options") or {}).get(key)
         if option:
             several = self.question["kind"] == "multiple"
             mark = ("☑ " if key in self.chosen else "☐ ") if several else ""
-            self.options[KEYS.index(key)].description = f"{mark}{key}) {option['text'].replace('`', '')}"
+            self.label(self.options[KEYS.index(key)], f"{mark}{key}) {option['text']}")
 
     def count(self, stage):
         """While a problem is asked against the clock, look at it again every second."""
@@ -204,7 +205,7 @@ class RoundView(views.View):
     def on_option(self, key):
         if self.question["kind"] == "multiple":
             self.chosen ^= {key}
-            return self.label(key)
+            return self.mark(key)
         self.act(self.round.answer, key)
 
     def on_check(self, _):

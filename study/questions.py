@@ -191,7 +191,8 @@ _PLAIN = {  # a part of what the YAML parser says (in C or in Python): what it m
     "node content": "a bracket [ or { is not closed",
     "end of stream": "a quote is not closed",
     "document indicator": "a quote is not closed",
-    "single document": "a line of only --- ends the file, and more follows",
+    "document": "a line of only --- or ... ends the file, and more follows",
+    "unacceptable character": "it holds a control character, which cannot be typed",
     "escape": "a backslash stands in double quotes: use single ones",
     "determine a constructor": "a text that begins with ! needs quotes",
 }

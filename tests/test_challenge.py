@@ -644,10 +644,10 @@ def test_the_view_plays_as_the_code_does(view, clock):
             keys = list(question["options"])
             assert [shown(button) for button in view.options] == [key in keys for key in questions.KEYS]
             wrong = next(key for key in keys if not question["options"][key].get("right"))
-            view.options[keys.index(wrong)].click()
+            view.options[keys.index(wrong)].children[0].click()
             assert "Hint: " in view.feedback.value
             before = view.feedback.value
-            view.options[keys.index(next(k for k in keys if question["options"][k].get("right")))].click()
+            view.options[keys.index(next(k for k in keys if question["options"][k].get("right")))].children[0].click()
             assert view.feedback.value != before
         assert "✔ Correct." in view.feedback.value, number
         if number < 4:
@@ -665,7 +665,7 @@ def test_the_view_tells_that_time_is_over(view, clock):
     clock.now += 1000
     view.refresh()
     assert "✘ Time is over" in view.feedback.value and view.go.description == "Next problem"
-    view.options[0].click()
+    view.options[0].children[0].click()
     assert "go on with" in view.feedback.value
 
 
@@ -702,8 +702,8 @@ def test_several_options_are_chosen_before_they_are_checked():
     right = [bool(option.get("right")) for option in question["options"].values()]
     for i, is_right in enumerate(right):
         for _ in range(1 if is_right else 2):  # a second click takes it back
-            view.options[i].click()
-    assert [button.description[0] == "☑" for button in view.options[: len(right)]] == right
+            view.options[i].children[0].click()
+    assert [row.children[0].description[0] == "☑" for row in view.options[: len(right)]] == right
     assert "✔" not in view.feedback.value
     view.check.click()
     assert "✔ Correct." in view.feedback.value
