@@ -73,23 +73,23 @@ def _typed(question, values):
         if not value.strip():
             return Score(None, (f"This question takes a text, not {shown(values[0])}: write {call}.",))
     else:
-        value = number(value, question.get("share", False))
+        value = number(value)
         if value is None:
             what = "a number" if not isinstance(values[0], (int, float)) else "an ordinary number"
             return Score(None, (f"This question takes {what}, not {shown(values[0])}: write {call}.",))
-    if matches(question, value):
-        return Score(True, (RIGHT, *_after(question, True)))
-    for mistake in question.get("mistakes", ()):
-        if matches(question, value, mistake):
-            return Score(False, (f"{WRONG} {mistake['feedback']}",))
+    # where a share is asked, 41 is 41 %, unless it is a mistake of its own
+    percent = question.get("share") and 1 < value <= 100
+    for one in (value, value / 100) if percent else (value,):
+        if matches(question, one):
+            return Score(True, (RIGHT, *_after(question, True)))
+        for mistake in question.get("mistakes", ()):
+            if matches(question, one, mistake):
+                return Score(False, (f"{WRONG} {mistake['feedback']}",))
     return Score(False, (f"{WRONG} {question['otherwise']}",))
 
 
-def number(value, share=False):
-    """A finite float from a number, a numpy or tensor scalar, or a text: "0.41", "0,41", "41 %", "7/17"; else None.
-
-    share: whether a share is asked, so that what is above 1, such as 41, is a percentage. Never raises.
-    """
+def number(value):
+    """A finite float from a number, a numpy or tensor scalar, or a text: "0.41", "0,41", "41 %", "7/17"; else None."""
     if isinstance(value, (bool, bytes, bytearray, type(None))):
         return None
     scale = 1.0
@@ -97,11 +97,10 @@ def number(value, share=False):
         if isinstance(value, str):
             text = value.strip().replace("−", "-")
             if text.endswith("%"):
-                text, scale, share = text[:-1], 0.01, False
+                text, scale = text[:-1], 0.01
             over, slash, under = text.partition("/")
             value = _decimal(over) / _decimal(under) if slash else _decimal(text)
         found = float(value) * scale
-        found = found / 100 if share and 1 < found <= 100 else found
         return found if math.isfinite(found) else None
     return None
 

@@ -102,10 +102,17 @@ def test_numeric_mistakes_have_their_own_feedback():
         assert scoring.score(DEMO["90/numeric"], value).lines[0].startswith(f"✘ Not yet. {feedback}")
 
 
-def test_a_number_is_a_percentage_only_where_a_share_is_asked():
+def test_numbers_as_learners_write_them():
     written = {"12,345": 12345, "0,410": 0.41, "1,5": 1.5, "61013": 61013, "−3": -3, "50%": 0.5, 51.7: 51.7, "1e3": 1e3}
     assert {text: scoring.number(text) for text in written} == pytest.approx(written)
-    assert [scoring.number(value, share=True) for value in (51.7, "51.7 %", "0.5 %", 1)] == [0.517, 0.517, 0.005, 1]
+
+
+def test_a_number_is_a_percentage_only_where_a_share_is_asked_and_nothing_else_is_meant():
+    share = DEMO["90/numeric"]
+    assert scoring.score({**share, "share": False}, 41).right is False
+    own = {**share, "mistakes": [{"value": 41, "tolerance": 0, "feedback": "The pieces."}]}
+    assert scoring.score(own, 41).lines == ("✘ Not yet. The pieces.",)
+    assert scoring.score(own, "41 %").right is True
 
 
 def test_output():
