@@ -1,11 +1,14 @@
 """The notebooks in a real JupyterLab, in Chromium: all cells, the keyboard, the rules of accessibility, screenshots."""
 
+import re
+
 import guards
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import Notebook, lab
 
 pytestmark = pytest.mark.slow
+KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +54,14 @@ def violations(page):
 
 
 def test_by_keyboard_alone(server, browser):
-    """A quiz answered wrongly and then rightly, free recall, and an exercise: not one click."""
+    """A quiz answered wrongly and then rightly, own words, and an exercise: not one click."""
     notebook = Notebook(browser, server, "01_freeze_basics")
     assert notebook.run_all() == []
     notebook.go_to("predict-count")
     notebook.tab_to("INPUT")
     notebook.type("320")
-    notebook.press("Tab")
     notebook.press("Enter")
     notebook.wait_for("predict-count", "Each of the 5 outputs has a bias, too.")
-    notebook.press("Shift+Tab")
     notebook.press("Control+A")
     notebook.type("325")
     notebook.press("Tab")
@@ -70,21 +71,57 @@ def test_by_keyboard_alone(server, browser):
     notebook.go_to("in-your-words")
     notebook.tab_to("TEXTAREA")
     notebook.type("The weights of a frozen layer stay the same. The gradient passes through.")
-    notebook.press("Tab")
+    notebook.tab_to("Compare")
     notebook.press("Enter")
-    notebook.wait_for("in-your-words", "2 of ")
+    notebook.wait_for("in-your-words", "A model answer.")
+    notebook.tab_to("☐")
+    notebook.press("Space")
+    notebook.wait_for("in-your-words", "☑")
+    notebook.tab_to("Record")
+    notebook.press("Enter")
+    notebook.wait_for("in-your-words", "You said 1 of ")
 
     notebook.go_to("ex2")
-    notebook.press("Enter")
-    notebook.press("Control+A")
-    notebook.type('answer = 3 / 10\ncheck("01/ex2", answer)')
-    notebook.press("Shift+Enter")
-    notebook.wait_for("ex2", "✘")
-    notebook.go_to("ex2")
-    notebook.press("Enter")
-    notebook.press("Control+A")
-    notebook.type('answer = (10 + 3 + 2) / 29\ncheck("01/ex2", answer)')
-    notebook.press("Shift+Enter")
-    notebook.wait_for("ex2", "✔")
+    for code, told in (("3 / 10", "✘"), ("(10 + 3 + 2) / 29", "✔")):
+        notebook.press("Enter")
+        notebook.press("Control+A")
+        notebook.type(f'answer = {code}\ncheck("01/ex2", answer)')
+        notebook.press("Shift+Enter")
+        notebook.wait_for("ex2", told)
+        notebook.go_to("ex2")
     assert notebook.outside == notebook.errors == notebook.dialogs() == []
+    notebook.page.close()
+
+
+WAITING = """() => [...document.querySelectorAll('.study-row, .study-button')]
+    .filter(one => ['::before', '::after'].some(mark => getComputedStyle(one, mark).transform.startsWith('matrix(1')))
+    .map(one => one.textContent.slice(0, 2))"""
+
+
+def test_quizzes_while_the_kernel_is_busy_and_when_it_is_gone(server, browser):
+    notebook = Notebook(browser, server, "01_freeze_basics")
+    page = notebook.page
+    assert notebook.run_all() == []
+
+    def busy():
+        page.evaluate(f"() => {{ {KERNEL}.requestExecute({{code: 'import time; time.sleep(2)'}}) }}")
+
+    busy()
+    page.locator(".study-row", has_text=re.compile(r"^a\)")).first.click(delay=80)
+    page.wait_for_timeout(200)
+    assert page.evaluate(WAITING) == ["a)"]  # it waits, and says so
+    page.locator(".study-row", has_text=re.compile(r"^[✔✘] a\)")).first.wait_for()
+    assert page.evaluate(WAITING) == []
+
+    # the browser holds the second text back until the kernel has taken the first one, and lets the press overtake it
+    notebook.go_to("predict-count")
+    notebook.tab_to("INPUT")
+    busy()
+    for keys in ("3", "Tab", "Shift+Tab", "End", "2", "5", "Tab", "Enter"):
+        notebook.press(keys)
+    notebook.wait_for("predict-count", "✔ Correct")
+
+    page.evaluate(f"() => {KERNEL}.restart()")
+    page.get_by_role("button", name="Hint").first.wait_for(state="hidden")
+    assert page.locator(".study-box :is(button, input, textarea):visible").count() == 0
     notebook.page.close()
