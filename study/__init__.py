@@ -52,18 +52,16 @@ def _plainly(function):
 
 def _submit(question, *values, counts=True):
     """Score an answer and record it, unless it was refused. Returns (Score, sentences about the progress file)."""
-    more = {}
-    if question["section"] == "recall":
-        score = scoring.score_recall(question, *values)
-        if score.right is not None:
-            said = _said[question["id"]] = sorted({values[1]} if isinstance(values[1], int) else set(values[1]))
-            more = {"said": said, "of": len(question["concepts"])}
-    elif question["section"] == "exercises":
+    if question["section"] == "exercises":
         score = scoring.score_exercise(question, values[0])
     else:
-        score = scoring.score(question, *values)
+        score = (scoring.score_recall if question["section"] == "recall" else scoring.score)(question, *values)
     if score.right is None or not counts:
         return score, []
+    more = {}
+    if score.said is not None:
+        _said[question["id"]] = score.said
+        more = {"said": score.said, "of": len(question["concepts"])}
     return score, _progress.record(question["id"], score.right, **more)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import math
 import re
+import traceback
 from dataclasses import dataclass
 
 from . import exercises
@@ -15,10 +16,14 @@ _PRINTED = (bool, int, float, type(None))  # what stands for its own print
 
 @dataclass(frozen=True)
 class Score:
-    """right: True, False, or None for what was refused and does not count; lines: what to tell, plain text."""
+    """right: True, False, or None for what was refused and does not count; lines: what to tell, plain text.
+
+    said: for own words, the numbers of the concepts that were ticked.
+    """
 
     right: bool | None
     lines: tuple
+    said: tuple | None = None
 
 
 def score(question, *values):
@@ -137,9 +142,10 @@ def score_recall(question, text, said):
     known = range(1, len(concepts) + 1)
     if not isinstance(said, (list, tuple, set)) or not all(type(one) is int and one in known for one in said):
         return Score(None, (f"`said` takes the numbers of what you said, from 1 to {len(concepts)}: said=[1, 3].",))
-    right = len(set(said)) == len(concepts)
+    said, right = tuple(sorted(set(said))), len(set(said)) == len(concepts)
     more = [f"Next time: {line}" for place, line in enumerate(model, 1) if place not in said]
-    return Score(right, (f"You said {len(set(said))} of {len(concepts)} concepts.", *more, *_after(question, right)))
+    lines = f"You said {len(said)} of {len(concepts)} concepts.", *more, *_after(question, right)
+    return Score(right, lines, said)
 
 
 def score_exercise(question, answer):
@@ -154,6 +160,7 @@ def score_exercise(question, answer):
         raise QuestionFileError(f"study/exercises.py: {name}: there is no check for this exercise.")
     if is_blank(answer):
         return Score(None, (f"{name}: not attempted yet. {question['prompt']}",))
+    expects = f"This exercise expects {question['expects']}"
     try:
         mistake = check(answer)
     except (Exception, SystemExit) as error:
@@ -163,55 +170,40 @@ def score_exercise(question, answer):
                 what = one_line(str(error), 200)
             return Score(False, (f"{WRONG} Your code raised {type(error).__name__}" + (f": {what}" if what else "."),))
         if inspect.isfunction(answer):
-            returned = "your function does not take or return what is asked"
-            return Score(None, (f"This exercise expects {question['expects']}: {returned}.",))
-        return Score(None, (f"This exercise expects {question['expects']}, not {a_type(answer)}.",))
+            return Score(None, (f"{expects}: your function does not take or return what is asked.",))
+        return Score(None, (f"{expects}, not {a_type(answer)}.",))
     if mistake is None:
         return Score(True, (RIGHT, *_after(question, True)))
-    if mistake == "no-return" and mistake not in question["mistakes"]:
-        return Score(False, (f"{WRONG} Your function returns nothing: end it with `return` and the result.",))
-    if not isinstance(mistake, str) or mistake not in question["mistakes"]:
+    told = {"no-return": "Your function returns nothing: end it with `return` and the result.", **question["mistakes"]}
+    if not isinstance(mistake, str) or mistake not in told:
         where = f"{question['file']}: {name}: mistakes"
         raise QuestionFileError(f"{where}: has no key {shown(mistake)}, which the check returned.")
-    return Score(False, (f"{WRONG} {question['mistakes'][mistake]}",))
+    return Score(False, (f"{WRONG} {told[mistake]}",))
 
 
 def _empty(): ...
 
 
-def _empty_with_docstring():
+def _documented():
     """A function that the learner has not filled in."""
     ...
 
 
-_EMPTY = {function.__code__.co_code for function in (_empty, _empty_with_docstring)}
+_EMPTY = {_empty.__code__.co_code, _documented.__code__.co_code}
 
 
 def is_blank(answer):
     """Whether an answer is not filled in: `...`, None, a list, tuple or dict with `...` in it, a function of `...`."""
-    if answer is ... or answer is None:
-        return True
-    if type(answer) in (list, tuple):
-        return any(value is ... for value in answer)
-    if type(answer) is dict:
-        return any(value is ... for value in answer.values())
-    return (
-        inspect.isfunction(answer)
-        and answer.__code__.co_code in _EMPTY
-        and all(constant in (None, answer.__doc__) for constant in answer.__code__.co_consts)
-    )
+    if inspect.isfunction(answer):
+        code = answer.__code__
+        return code.co_code in _EMPTY and {*code.co_consts} <= {None, answer.__doc__}
+    parts = answer.values() if type(answer) is dict else answer if type(answer) in (list, tuple) else (answer,)
+    return answer is None or any(part is ... for part in parts)
 
 
 def _raised_in(answer, error):
     """Whether the learner's function (or another of the same file or cell) was running when the error was raised."""
-    try:
-        code = answer.__code__ if inspect.isfunction(answer) else None
-        files = {inspect.unwrap(answer).__code__.co_filename} if code else set()
-    except Exception:
+    if not inspect.isfunction(answer):
         return False
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code is code or trace.tb_frame.f_code.co_filename in files:
-            return True
-        trace = trace.tb_next
-    return False
+    trace = traceback.walk_tb(error.__traceback__)
+    return answer.__code__.co_filename in [frame.f_code.co_filename for frame, _ in trace]
