@@ -44,7 +44,6 @@ def find(question, sections=SECTIONS):
     if not isinstance(question, str):
         raise StudyError(f'The id of a question is a text such as "01/ex1", not {a_type(question)}.')
     id = re.sub(r"[\s_]+", "-", re.sub(r"\s*([/-])\s*", r"\1", question[:100].strip().lower()))
-    id = re.sub(r"^(?=\d/)", "0", id)
     own = [path for path in files() if path.name[:2] == id[:2]]
     known = {}
     for path in own or files():  # without a number, the name may stand in any file
@@ -139,7 +138,7 @@ def read(path):
     raw = raw if isinstance(raw, dict) else {}
     top, *validators = _validators()
     shell = {field: [] if field in SECTIONS and isinstance(value, list) else value for field, value in raw.items()}
-    problems, questions = [f"{path.name}: {fault}." for fault in _faults(top, shell)], {}
+    problems, questions = [f"{path.name}: {fault}" for fault in _faults(top, shell)], {}
     for section, validator in zip(SECTIONS, validators, strict=True):
         for number, entry in enumerate(raw[section] if isinstance(raw.get(section), list) else [], 1):
             name = entry.get("id") if isinstance(entry, dict) else None
@@ -147,8 +146,9 @@ def read(path):
             faults = ["id: is used twice"] * (label in questions)
             for variant in _variants(entry):
                 faults += _faults(validator, variant) or _rules(variant, path.name[:2])
-            problems += [f"{path.name}: {one_line(label, 60)}: {fault}." for fault in dict.fromkeys(faults)]
+            problems += [f"{path.name}: {one_line(label, 60)}: {fault}" for fault in dict.fromkeys(faults)]
             questions[label] = {**entry, "section": section, "file": path.name} if isinstance(entry, dict) else {}
+    problems = [problem if problem.endswith("?") else f"{problem}." for problem in problems]
     return {"title": raw.get("title"), "questions": questions}, problems
 
 

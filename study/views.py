@@ -253,7 +253,6 @@ class _Type(View):
         if change["new"].strip():
             self.tell(change["new"])
             self.verdict = self.feedback.value
-            self.answered()
 
     def on_check(self, _):
         self.feedback.value = self.verdict  # a hint may stand in its place

@@ -268,82 +268,42 @@ def test_question_files_are_right_and_fit_the_checks():
     assert mistakes() == questions.validate(FIXTURES / "90_demo.yaml") == []
 
 
-MISTAKES = [  # (what stands in the demo file, what is put in its place, the one sentence behind the file's name)
-    (
-        "kind: single",
-        "kind: singel",
-        ': 90/single: kind: must be one of single, multiple, numeric, output, not "singel".',
-    ),
+MISTAKES = [  # (what stands in the demo file, what is put in its place, how the one sentence goes on)
+    ("kind: single", "kind: singel", ': 90/single: kind: must be one of single, multiple, numeric, output, not "singe'),
     ("    kind: single\n", "", ": 90/single: kind: is missing."),
-    ("predict: true", "predikt: true", ": 90/single: predikt: unknown field, did you mean predict?."),
+    ("predict: true", "predikt: true", ": 90/single: predikt: unknown field, did you mean predict?"),
     ("predict: true", "predict: 1", ": 90/single: predict: must be true or false, not a number."),
     ("predict: true", "answer: 1", ": 90/single: answer: unknown field."),
     ("        right: true\n", "", ": 90/single: options: no option is marked right: true."),
     ("\n        feedback: Bit for bit the same as before.", "", ": 90/single: options.b.feedback: is missing."),
-    (
-        "      b:\n        text: Not",
-        "      d:\n        text: Not",
-        ": 90/single: options: must be 2 to 8, with the keys a, ",
-    ),
-    (
-        "feedback: The grad",
-        "right: true\n        feedback: The grad",
-        ": 90/single: options: 2 options are marked right: tr",
-    ),
+    ("      b:\n        text: Not", "      d:\n        text: Not", ": 90/single: options: must be 2 to 8, with the ke"),
+    ("feedback: The grad", "right: true\n        feedback: The grad", ": 90/single: options: 2 options are marked rig"),
     ("text: Not at all.", "text: ''", ": 90/single: options.b.text: is empty."),
     ("  - id: 90/multiple", "  - id: 90/single", ": 90/single: id: is used twice."),
     ("  - id: 90/multiple", "  - id: 91/multiple", ": 91/multiple: id: must begin with 90/, the number of the file"),
-    (
-        "  - id: 90/multiple",
-        "  - id: 90/Mult",
-        ": 90/Mult: id: must look like 01/some-words (small letters, digits, -), n",
-    ),
+    ("  - id: 90/multiple", "  - id: 90/Mult", ": 90/Mult: id: must look like 01/some-words (small letters, digits, -"),
     ("  - id: 90/multiple\n    kind", "  - kind", ": quiz, number 2: id: is missing."),
     ("tolerance: 0.02", "tolerance: -0.02", ": 90/numeric: tolerance: must be 0 or more, not -0.02."),
     ("answer: 0.41", "answer: 4e-1", ": 90/numeric: answer: must be a number, not a text, write 1.0e-3 for 1e-3."),
     ("answer: 0.41", "answer: .inf", ": 90/numeric: answer: must be a number, not one so large."),
-    ("otherwise: Count forward", "other: x", ": 90/numeric: other: unknown field, did you mean otherwise?."),
+    ("otherwise: Count forward", "other: x", ": 90/numeric: other: unknown field, did you mean otherwise?"),
     ("{value: 0.33", "{value: 0.42", ": 90/numeric: mistakes.1.value: is counted as right."),
     ("back: Its trained weights.", "back: 5", ": 90/card-frozen: back: must be text, not a number: put it in quotes."),
+    ("      - says: It still computes its output.\n", "      - sais: x\n", ": 90/explain: concepts.3.sais: unknown fi"),
     (
-        "      - says: It still computes its output.\n",
-        "      - sais: x\n",
-        ": 90/explain: concepts.3.sais: unknown field, d",
-    ),
-    (
-        "      - says: A step is faster.\n        hint: Look at the clock of one step.\n",
+        "\n      - says: A step is faster.\n        hint: Look at the clock of one step.",
         "",
-        ": 90/explain: concepts: must be ",
+        ": 90/explain: concepts: must ",
     ),
-    (
-        "mistakes:\n      squared",
-        "mistakes:\n      cubed: x\n      squared",
-        ": 90/ex1: mistakes.cubed: no entry of `wrong` shows it.",
-    ),
-    (
-        "mistake: squared, code",
-        "mistake: square, code",
-        ': 90/ex1: wrong.1.mistake: must be one of squared, other, not "s',
-    ),
-    (
-        "other: Try double(1).",
-        "other: x\n    keras: gone",
-        ": 90/ex1: keras: must be cut, or a mapping of the fields that",
-    ),
-    (
-        "expects: a func",
-        "keras: {expects: 5}\n    expects: a func",
-        ": 90/ex1: expects: must be text, not a number: put",
-    ),
-    ("title: Demo", "titel: Demo", ": titel: unknown field, did you mean title?."),
+    ("mistakes:\n      squared", "mistakes:\n      cubed: x\n      squared", ": 90/ex1: mistakes.cubed: no entry of `"),
+    ("mistake: squared, code", "mistake: square, code", ": 90/ex1: wrong.1.mistake: must be one of squared, other, no"),
+    ("other: Try double(1).", "other: x\n    keras: gone", ": 90/ex1: keras: must be cut, or a mapping of the fields "),
+    ("expects: a func", "keras: {expects: 5}\n    expects: a func", ": 90/ex1: expects: must be text, not a number: p"),
+    ("title: Demo", "titel: Demo", ": titel: unknown field, did you mean title?"),
     ("title: Demo", "title: Demo\ncards: 5", ", line 5: 'cards' stands twice here."),
     ("title: Demo", "title: [", ", line 5: a bracket [ or { is not closed."),
     ("title: Demo", "title: a: b", ", line 2: there is a second colon: put a text with a colon in quotes."),
-    (
-        "title: Demo",
-        "title: `x`",
-        ", line 2: a text that begins with ` @ or % needs quotes, and lines are indented without ",
-    ),
+    ("title: Demo", "title: `x`", ", line 2: a text that begins with ` @ or % needs quotes, and lines are indented wi"),
     ("title: Demo", 'title: "Demo', ", line 18: "),
     ("title: Demo", "title: !!python/name:os.system", ", line 2: a text that begins with ! needs quotes."),
     ("title: Demo", "<<: {title: x}", ", line 2: '<<' is not allowed here."),
@@ -643,6 +603,7 @@ def test_progress_table_and_what_to_review(demo, said, file, monkeypatch):
 
 def test_mixed_asks_what_was_wrong_then_what_is_new(demo, said, monkeypatch):
     monkeypatch.setattr(study, "_progress", Progress(clock()))
+    assert not any("90/single" in line for line in said(study.mixed, 9))  # it is to be asked before a cell
     said(study.answer, "90/single", "b")
     said(study.answer, "90/numeric", 0.5)
     shown = [line.split(":")[0] for line in said(study.mixed, 9)]
