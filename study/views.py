@@ -241,7 +241,7 @@ class _Type(View):
 
     def view(self):
         lines = isinstance(self.question["answer"], str) and "\n" in self.question["answer"].strip()
-        layout = self.w.Layout(width="24em", max_width="100%")
+        layout = self.w.Layout(width="24em", max_width="calc(100% - 4px)")
         field = (self.w.Textarea if lines else self.w.Text)(
             description="Answer", continuous_update=False, layout=layout
         )
