@@ -1,24 +1,20 @@
-# The commands of the course; `make` alone lists them. Each first makes .venv from requirements.txt, when there is none
-# or when it is not whole. Without make: README.md.
+# The commands of the course; `make` alone lists them. Each first makes .venv from requirements.txt, when there is none,
+# when it is not whole, or when requirements.txt has changed. Without make: README.md.
 
-# The Python that makes .venv: the one that made it before, or else the first that really runs and fits. If none fits,
-# make_venv.py says so in one sentence.
-PYTHON ?= $(shell \
-	for python in $$(sed -n 's/^executable = //p' .venv/pyvenv.cfg 2>/dev/null) \
-			python3 python3.13 python3.12 python3.11; do \
-		$$python tools/make_venv.py --fits 2>/dev/null && echo $$python && exit; \
-	done; echo python3)
+# What may make .venv: the Python that made it before, or else the first of these that fits.
+PYTHON ?= $(shell sed -n 's/^executable = //p' .venv/pyvenv.cfg 2>/dev/null) python3 python3.13 python3.12 python3.11
 VENV_PYTHON = .venv/bin/python
+FITS = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 # JupyterLab reads these settings beside the user's own: it asks no other host for news or updates.
 LAB = JUPYTER_CONFIG_PATH="$(CURDIR)/tools/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
-	$(VENV_PYTHON) -m jupyterlab --ServerApp.root_dir=notebooks
+	$(VENV_PYTHON) -m jupyterlab --ServerApp.root_dir=learn --LabApp.default_url=/lab/tree/01_freeze_basics.ipynb
 ifeq ($(shell id -u),0)
 LAB += --allow-root
 endif
 
 .DEFAULT_GOAL = help
-.PHONY: help lab test test-slow run refresh bench stamp unstamp colab editions html clean venv
+.PHONY: help lab fresh test test-slow run refresh bench publish unpublish colab editions site clean again
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -27,47 +23,59 @@ help:  ## list the commands
 	@echo '  make editions EDITIONS="student+torch"         makes these only (see TEACHING.md)'
 	@echo '  make lab PYTHON=python3.12                     makes .venv with that Python (3.11 to 3.13)'
 
-lab: venv  ## open the course in JupyterLab
+lab: .venv/made  ## open the course in JupyterLab, in copies that are yours: learn/
+	@$(VENV_PYTHON) -m tools.learn
 	@$(LAB) $(LAB_ARGS)
 
-test: venv  ## check the style, run all tests, run all notebooks and compare their outputs
+fresh: .venv/made  ## a new copy of one notebook in learn/, yours is kept beside it: make fresh NOTEBOOK=03
+	@$(VENV_PYTHON) -m tools.learn "$$NOTEBOOK"
+
+test: .venv/made  ## check the style, run all tests, run all notebooks and compare their outputs
 	$(VENV_PYTHON) -m ruff check
 	$(VENV_PYTHON) -m ruff format --check
 	$(VENV_PYTHON) -m pytest
 
-test-slow: venv  ## what takes minutes: JupyterLab in Chromium, Colab's versions, every edition, grading
+test-slow: .venv/made  ## what takes minutes: JupyterLab in Chromium, Colab's versions, every edition, a class of ten
 	$(VENV_PYTHON) -m pytest -m slow tests
 
-run: venv  ## execute all notebooks into build/notebooks, with a table of what they took
-	@$(VENV_PYTHON) -m tools.run_notebooks
+run: .venv/made  ## execute all notebooks into build/notebooks, with a table of what they took
+	@$(VENV_PYTHON) -m tools.refresh --to build/notebooks
 
-refresh: venv  ## the same, and store the outputs in the notebooks (before a commit)
-	@$(VENV_PYTHON) -m tools.run_notebooks --in-place
-	@$(VENV_PYTHON) -m tools.readme
+refresh: .venv/made  ## the same, but store the outputs in the notebooks, and what README.md shows of them
+	@$(VENV_PYTHON) -m tools.refresh
 
-bench: venv  ## measure times and memory, as ratios, in under 10 minutes (leave the machine alone)
-	@$(VENV_PYTHON) tools/bench
+bench: .venv/made  ## measure times and memory, as ratios, in under 10 minutes (leave the machine alone)
+	@$(VENV_PYTHON) -m tools.bench
 
-stamp: venv  ## write into the course where it is published: make stamp REPO=owner/name TAG=v1
-	@$(VENV_PYTHON) -m tools.stamp --repo="$$REPO" --tag="$$TAG"
+publish: .venv/made  ## write into the course where it is published: make publish REPO=owner/name TAG=v1
+	@$(VENV_PYTHON) -m tools.publish "$$REPO" "$$TAG"
 
-unstamp: venv  ## take that out again
-	@$(VENV_PYTHON) -m tools.stamp --unstamp
+unpublish: .venv/made  ## take that out again
+	@$(VENV_PYTHON) -m tools.publish --undo
 
-colab: venv  ## make build/for_colab: each notebook in one file that carries the course, to upload to Colab
+colab: .venv/made  ## make build/for_colab: each notebook in one file that carries the course, to upload to Colab
 	@$(VENV_PYTHON) -m tools.colab
 
-editions: venv  ## copies for students, for instructors, and for one framework, into build/editions
+editions: .venv/made  ## copies for students, for instructors, and for one framework, into build/editions
 	@$(VENV_PYTHON) -m tools.editions $(EDITIONS)
 
-html: venv  ## all notebooks as pages that need no network, into build/html
-	@$(VENV_PYTHON) -m tools.editions.html
+site: .venv/made  ## all notebooks as pages that need no network, into build/site
+	@$(VENV_PYTHON) -m tools.site
 
-clean:  ## remove .venv and build
+clean:  ## remove .venv and build; learn/ stays
 	rm -rf .venv build
 
-venv:
-	@python="$(PYTHON)"; "$$python" -c "" 2>/dev/null || { \
-		echo "$$python does not start: install Python 3.11, 3.12 or 3.13, or name it: make lab PYTHON=python3.12" >&2; \
-		exit 1; }; \
-	"$$python" tools/make_venv.py
+# Its last step is the file .venv/made: without it, or with a Python that does not start, all is made anew.
+.venv/made: requirements.txt $(if $(wildcard .venv/made),$(shell $(VENV_PYTHON) -c "" 2>/dev/null || echo again))
+	@for python in $(PYTHON); do $$python -c '$(FITS)' 2>/dev/null && break; python=; done; \
+	if [ -z "$$python" ]; then \
+		echo 'The course needs Python 3.11, 3.12 or 3.13 with its venv module, and none of these is one: $(PYTHON);' \
+			'install one (Debian, Ubuntu: sudo apt install python3-venv), or name it: make lab PYTHON=python3.12' >&2; \
+		exit 1; \
+	fi; \
+	echo "Making .venv with $$python from requirements.txt: some minutes and about 4 GB of disk, once." >&2; \
+	$$python -m venv --clear .venv && \
+	$(VENV_PYTHON) -m pip install --disable-pip-version-check -r requirements.txt && touch $@ || { \
+		echo '.venv is not whole (the error is above): look at the network and the free disk space, then run make again' >&2; \
+		exit 1; \
+	}
