@@ -1,11 +1,8 @@
-"""`python tools/bench`: see runner.py."""
+"""`python -m tools.bench`: see runner.py."""
 
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))  # the course's folder: utils, tools
-
-import runner  # noqa: E402
+from tools.bench import runner
 
 if __name__ == "__main__":
     try:

@@ -6,8 +6,7 @@ features already made, so what lies between is the cost of looking up the cache.
 by `fit` on a `tf.data.Dataset`, four epochs a call: what a call of `fit` costs by itself is more than an epoch here.
 """
 
-from table import row
-
+from tools.bench.table import row
 from utils import data, keras_lab, torch_lab
 from utils.evidence import time_ratios
 

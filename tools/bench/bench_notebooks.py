@@ -1,23 +1,18 @@
 """Wall time and peak memory of every notebook, each run once on a fresh kernel as `make run` does."""
 
-from table import row
-from tqdm import tqdm
+from tools import notebooks, read, without_outputs
+from tools.bench.table import row
+from tools.refresh import execute
 
-from tools import run_notebooks
-from utils import data
-
-ROOT = data.FOLDER.parent
-LIMITS = {"04": 90, "05": 90}  # seconds on two cores; the others 60
-COURSE = 360
+LIMITS = dict.fromkeys(("04", "05", "07", "08"), 90)  # seconds on two cores; the others 60
+COURSE = 480
 
 
 def rows():
     """All rows of this file; a notebook that fails has one row that says so, and then there is no sum."""
     result, seconds = [], []
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        notebook = run_notebooks.read(path)
-        with tqdm(total=len(run_notebooks.run_cells(notebook)), disable=True) as bar:
-            took = run_notebooks.execute(path, notebook, 300, bar)
+    for path in notebooks():
+        took = execute(path, without_outputs(read(path)))
         if took.failure:
             note = f"{path.name} failed in {took.failure.splitlines()[0]}."
             result.append(row(f"{path.stem}: FAILED after", took.seconds, "s", note=note))

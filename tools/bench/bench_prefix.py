@@ -8,8 +8,8 @@ counted by PyTorch while a step runs; they are the same in Keras.
 import functools
 
 import numpy as np
-from table import row
 
+from tools.bench.table import row
 from utils import data, keras_lab, torch_lab
 from utils.evidence import time_ratios
 

@@ -12,15 +12,15 @@ speaks; by now its code says 2 and 1, which on so few pictures would teach next 
 
 The target is what a tutorial's recipe has reached on the validation split at its end. The clock of either side runs
 while it trains, compiles or makes its cache, and stands while accuracy is measured, which is after each epoch. The test
-split is not used. `python tools/bench --rates` looks for each recipe's best rates, on the validation split.
+split is not used. `python -m tools.bench --rates` looks for each recipe's best rates, on the validation split.
 """
 
 import itertools
 import time
 
 import numpy as np
-from table import row
 
+from tools.bench.table import row
 from utils import data, keras_lab, torch_lab  # keras_lab first: it silences TensorFlow
 
 import keras  # isort: skip

@@ -5,8 +5,8 @@ import sys
 import time
 
 from jupyter_client import KernelManager
-from table import row
 
+from tools.bench.table import row
 from utils import data
 
 ROUNDS = 3

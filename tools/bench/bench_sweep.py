@@ -3,7 +3,7 @@
 Both do the same trainings, with the same batches, in turn, from one process. The plain loop is what one writes first:
 PyTorch's defaults (all threads, contiguous tensors), pictures rendered for each training, frozen blocks computed at
 every step. The sweep runs in two processes that were started beforehand. By itself:
-`PYTHONPATH=. python tools/bench/bench_sweep.py`.
+`python -m tools.bench sweep`.
 """
 
 import os
@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 import torch
-from table import HEADERS, lines, row
 
+from tools.bench.table import row
 from utils import data, runs, torch_lab
 
 GRID, SEEDS, ROUNDS = {"per_class": [5, 200], "frozen": [0, 2, 4]}, 2, 3
@@ -120,9 +120,3 @@ def rows():
         ),
         row(f"{what}largest difference of a run", abs(differences).max(), goal=["at most", 0.03], shown=False),
     ]
-
-
-if __name__ == "__main__":
-    from tabulate import tabulate
-
-    print(tabulate(lines(rows()), HEADERS, disable_numparse=True))

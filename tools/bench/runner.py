@@ -1,8 +1,8 @@
 """Run the benchmarks, each file in a process of its own, and show what they measured.
 
-`make bench` runs all of tools/bench/bench_*.py, prints the table and writes build/bench.json. In the course's
-folder, `python tools/bench prefix cache` runs only those and writes nothing; `--readme` runs nothing and puts the
-table of build/bench.json into README.md; `--rates` looks for the recipes' best learning rates.
+`make bench` runs all of tools/bench/bench_*.py, prints the table and writes build/bench.json. `python -m tools.bench
+prefix cache` runs only those and writes nothing; `--readme` runs nothing and puts the table of build/bench.json into
+README.md; `--rates` looks for the recipes' best learning rates.
 """
 
 import argparse
@@ -19,12 +19,12 @@ import time
 from datetime import date
 from pathlib import Path
 
-import psutil
-import table
 from tabulate import tabulate
 
+from tools import ROOT, write
+from tools.bench import table
+
 FOLDER = Path(__file__).resolve().parent
-ROOT = FOLDER.parent.parent
 RESULTS = ROOT / "build/bench.json"
 README = ROOT / "README.md"
 MARKS = "<!-- bench -->", "<!-- /bench -->"
@@ -35,30 +35,27 @@ TIMEOUT = 600  # seconds for one file
 
 def main(arguments=None):
     """Do what the command line says. Returns the exit code: 1 when a file could not be run."""
-    parser = argparse.ArgumentParser(prog="python tools/bench", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", choices=[[], *files()], metavar="NAME", help=f"of {', '.join(files())}")
     parser.add_argument("--readme", action="store_true", help="put the table of build/bench.json into README.md")
     parser.add_argument("--rates", action="store_true", help="look for the recipes' best learning rates")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child:
-        module = importlib.import_module(f"bench_{options.names[0]}")
+        module = importlib.import_module(f"tools.bench.bench_{options.names[0]}")
         options.child.write_text(json.dumps(module.rows()))
         return 0
     if options.readme:
         write_readme()
         return 0
     if options.rates:
-        importlib.import_module("bench_recipes").rates()
+        importlib.import_module("tools.bench.bench_recipes").rates()
         return 0
     results = run(options.names or files())
     print("\n" + report(results))
     if not options.names:
-        RESULTS.parent.mkdir(exist_ok=True)
-        part = RESULTS.with_suffix(".part")
-        part.write_text(json.dumps(results, indent=1) + "\n")
-        part.replace(RESULTS)
-        print(f"\nWritten to {RESULTS.relative_to(ROOT)}; `python tools/bench --readme` puts it into README.md.")
+        write(json.dumps(results, indent=1) + "\n", RESULTS)
+        print("\nWritten to build/bench.json; `python -m tools.bench --readme` puts it into README.md.")
     for name, why in results["failed"].items():
         print(f"\nFAILED: bench_{name}.py\n{why}", file=sys.stderr)
     return int(bool(results["failed"]))
@@ -97,7 +94,7 @@ def run_one(name):
     """The rows of bench_NAME.py, run in a new process: threads, memory and imports are as it sets them."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.json"
-        command = [sys.executable, str(FOLDER), name, "--child", str(path)]
+        command = [sys.executable, "-m", "tools.bench", name, "--child", str(path)]
         try:
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
@@ -113,8 +110,10 @@ def machine():
     with contextlib.suppress(OSError, StopIteration):  # Linux says more there
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    memory = psutil.virtual_memory().total / 2**30
-    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}"
+    memory = ""
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # not on Windows
+        memory = f" {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB,"
+    return f"{name}, {os.cpu_count()} cores,{memory} {platform.system()} {platform.release()}"
 
 
 def versions():
@@ -153,12 +152,12 @@ def write_readme():
     try:
         results = json.loads(RESULTS.read_text())
     except (OSError, ValueError):
-        sys.exit(f"There is no table in {RESULTS.relative_to(ROOT)}: run `make bench` first.")
+        sys.exit("There is no table in build/bench.json: run `make bench` first.")
     if results["failed"]:
         sys.exit(f"The last run was not whole ({', '.join(results['failed'])} failed): run `make bench` again.")
-    text = README.read_text()
+    text = README.read_text(encoding="utf-8")
     before, first, rest = text.partition(MARKS[0])
     _, last, after = rest.partition(MARKS[1])
     if not first or not last:
         sys.exit(f"README.md has no lines {MARKS[0]} and {MARKS[1]}: put them back where the table belongs.")
-    README.write_text(f"{before}{first}\n{markdown(results)}{last}{after}")
+    write(f"{before}{first}\n{markdown(results)}{last}{after}", README)
