@@ -1,34 +1,26 @@
-"""What a person meets before the first notebook: the commands of make, .venv, and the runner of notebooks."""
+"""What a person meets before the first notebook: the commands of make, .venv, learn/, and the running of notebooks."""
 
-import ast
-import importlib.util
 import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
+import time
 import zipfile
-from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
 from jupyterlab_server.settings_utils import get_settings
 
-from tools import run_notebooks
-
-ROOT = Path(__file__).resolve().parent.parent
-MAKE_VENV = ROOT / "tools/make_venv.py"
-VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
-STAMP = ".venv/made_from.txt"
+from tools import ROOT, code_cells, learn, refresh, write
 
 
 def one_sentence(text):
     """Whether a message is one line, with no traceback."""
-    return text.count("\n") <= 1 and "Traceback" not in text
+    return text.strip() and text.count("\n") <= 1 and "Traceback" not in text
 
 
 # --- make and the lists of dependencies -------------------------------------------------------------------------------
@@ -41,36 +33,30 @@ def make(*arguments, folder=ROOT, **environment):
 
 
 def test_make_alone_lists_every_command():
-    commands = re.search(r"^\.PHONY: (.*) venv$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
-    listed = re.findall(r"^  make ([\w-]+)  +\w", make().stdout, re.MULTILINE)
-    assert listed == commands
+    commands = re.search(r"^\.PHONY: (.*) again$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    assert re.findall(r"^  make ([\w-]+)  +\w", make().stdout, re.MULTILINE) == commands
 
 
-def test_a_python_that_does_not_start_is_named():
-    done = make("venv", "PYTHON=/nowhere/python3.12")
-    message = done.stderr.splitlines()[0]
-    assert done.returncode and message.startswith("/nowhere/python3.12 does not start: install Python 3.11")
+def pins():
+    """The lines of requirements.txt that are neither empty nor a comment."""
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
 
 
-def test_the_first_python_that_runs_and_fits_is_taken(tmp_path):
-    folder = course(tmp_path / "course", "")
-    shutil.copy(ROOT / "Makefile", folder)
-    commands = dict.fromkeys(("python3", "python3.13", "python3.11"), "exit 127")  # as a version manager's shims
-    commands["python3.12"] = commands["python"] = f'exec {sys.executable} "$@"'
-    for name, command in commands.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{command}\n")
-        (tmp_path / name).chmod(0o755)
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    assert 'python="python3.12"; ' in make("--dry-run", "venv", folder=folder, PATH=path).stdout
-
-    (folder / ".venv").mkdir()  # but a .venv stays with the Python that made it
-    (folder / ".venv/pyvenv.cfg").write_text(f"home = {tmp_path}\nexecutable = {tmp_path}/python\n")
-    assert f'python="{tmp_path}/python"; ' in make("--dry-run", "venv", folder=folder, PATH=path).stdout
+def test_every_requirement_is_pinned_says_who_needs_it_and_goes_to_conda_and_binder_too():
+    assert [line for line in pins() if not re.fullmatch(r"[\w-]+==[\w.]+ +# \w.*", line)] == []
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *conda, last = environment["dependencies"]
+    index, *installed = last["pip"]
+    assert (conda, index) == (["python=3.11", "pip"], "--extra-index-url https://download.pytorch.org/whl/cpu")
+    assert installed == [line.split()[0] for line in pins()]
 
 
-def test_lab_fetches_no_news_and_no_updates(monkeypatch, tmp_path):
-    folder = re.search(r'JUPYTER_CONFIG_PATH="([^"$]*)\$', make("--dry-run", "lab").stdout)[1]
-    monkeypatch.setenv("JUPYTER_CONFIG_PATH", folder)
+def test_lab_opens_the_first_notebook_of_learn_and_fetches_no_news(monkeypatch, tmp_path):
+    command = make("--dry-run", "lab").stdout
+    assert command.index("-m tools.learn") < command.index("-m jupyterlab --ServerApp.root_dir=learn")
+    assert "--LabApp.default_url=/lab/tree/01_freeze_basics.ipynb" in command
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", re.search(r'JUPYTER_CONFIG_PATH="([^"$]*)\$', command)[1])
     settings, _ = get_settings(
         app_settings_dir=str(tmp_path),
         schemas_dir=f"{sys.prefix}/share/jupyter/lab/schemas",
@@ -81,260 +67,113 @@ def test_lab_fetches_no_news_and_no_updates(monkeypatch, tmp_path):
     assert defaults["fetchNews"] == "false" and defaults["checkForUpdates"] is False
 
 
-def pins():
-    """The lines of requirements.txt that are neither empty nor a comment."""
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
-def test_every_requirement_is_pinned_and_says_who_needs_it():
-    assert pins() and [line for line in pins() if not re.fullmatch(r"[\w-]+==[\w.]+ +# \w.*", line)] == []
-
-
-def test_conda_and_binder_get_the_same_pins():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    *conda, last = environment["dependencies"]
-    index, *installed = last["pip"]
-    assert conda == ["python=3.11", "pip"]
-    assert index == "--extra-index-url https://download.pytorch.org/whl/cpu"
-    assert installed == [line.split()[0] for line in pins()]
-
-
 # --- .venv ------------------------------------------------------------------------------------------------------------
 
-
-def load(path):
-    """A fresh module from a file."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def course(folder, requirements):
-    """A small course in a folder: make_venv.py, and requirements that pip finds beside it, as the wheel `tiny` 1.0."""
-    (folder / "tools").mkdir(parents=True)
-    shutil.copy(MAKE_VENV, folder / "tools")
-    (folder / "requirements.txt").write_text(requirements)
-    with zipfile.ZipFile(folder / "tiny-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
-        wheel.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr("tiny-1.0.dist-info/RECORD", "")
-    return folder
-
-
-def start(folder, **environment):
-    """Start make_venv.py in a small course, in a process group of its own."""
-    offline = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": str(folder), "PIP_NO_INDEX": "1"}
-    return subprocess.Popen(
-        [sys.executable, "tools/make_venv.py"],
-        cwd=folder,
-        env={**os.environ, **offline, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def run(folder):
-    """Run make_venv.py in a small course: the exit code, what it and pip printed, what it said as errors."""
-    process = start(folder)
-    output, errors = process.communicate(timeout=60)
-    return process.returncode, output, errors
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A small course whose half-made .venv was made anew, and what was said then."""
-    folder = course(tmp_path_factory.mktemp("finished") / "course", "tiny==1.0  # who needs it\n")
-    (folder / ".venv").mkdir()
-    (folder / ".venv/left_over").touch()
-    return folder, run(folder)
+PYTHON = """#!/bin/sh
+# stands for a Python: its version is asked of the real one, its venv and pip only write down that they were called
+case "$1" in
+-c) exec {python} -c "import sys; {change}; exec(sys.argv[1])" "$2" ;;
+-m) echo "$2" >> {folder}/calls ;;
+esac
+if [ "$2" = venv ]; then rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python; fi
+if [ "$2" = pip ] && [ -e {folder}/slow ]; then exec sleep 60; fi
+if [ "$2" = pip ] && [ -e {folder}/broken ]; then echo "ERROR: No matching distribution" >&2; exit 1; fi
+"""
 
 
 @pytest.fixture
-def copy(finished, tmp_path):
-    """A copy of the finished course, to be damaged; without pip, which is large."""
-    large = shutil.ignore_patterns("pip", "setuptools", "pkg_resources")
-    return shutil.copytree(finished[0], tmp_path / "course", symlinks=True, ignore=large)
+def course(tmp_path):
+    """A folder with the Makefile and a Python 3.12 that installs nothing; `calls` tells what it was asked for."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "requirements.txt").write_text("tiny==1.0\n")
+    (tmp_path / "calls").touch()
+    python(tmp_path, "python3.12", "sys.version_info = (3, 12, 1)")
+    return tmp_path
 
 
-@pytest.mark.parametrize("version", [(2, 7, 18), (3, 10, 13), (3, 14, 0)])
-def test_another_python_is_refused(tmp_path, monkeypatch, version):
-    module = load(course(tmp_path / "course", "") / "tools/make_venv.py")
-    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.setattr(sys, "version_info", version)
-        patch.setattr(sys, "argv", ["make_venv.py"])
-        module.main()
-    message = stop.value.code
-    assert one_sentence(message) and f"needs Python 3.11 to 3.13 and this is Python {version[0]}." in message
-    assert not (tmp_path / "course/.venv").exists()
+def python(folder, name, change):
+    (folder / name).write_text(PYTHON.format(python=sys.executable, change=change, folder=folder))
+    (folder / name).chmod(0o755)
+    return f"{folder}/{name}"
 
 
-@pytest.mark.parametrize("version", [(3, 11, 0), (3, 12, 9), (3, 13, 1)])
-def test_these_pythons_fit(monkeypatch, version):
-    module = load(MAKE_VENV)
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "version_info", version)
-        assert module.unfit() is None
-
-
-def test_an_old_python_can_read_the_refusal():
-    source = MAKE_VENV.read_bytes().decode("ascii")
-    newer = (ast.JoinedStr, ast.NamedExpr, ast.AnnAssign, ast.Match, ast.Nonlocal, ast.AsyncFunctionDef)
-    nodes = ast.walk(ast.parse(source))
-    assert [node.lineno for node in nodes if isinstance(node, newer) or getattr(node, "annotation", None)] == []
-
-
-@pytest.mark.parametrize("part", ["venv", "ensurepip"])
-def test_a_python_without_venv_is_told_what_to_install(monkeypatch, part):
-    module = load(MAKE_VENV)
-    monkeypatch.setitem(sys.modules, part, None)  # its import fails
-    assert one_sentence(module.unfit()) and f"sudo apt install python{VERSION}-venv" in module.unfit()
-
-
-def test_a_half_made_venv_is_made_anew_and_a_good_one_left_alone(finished):
-    folder, (code, output, errors) = finished
-    assert code == 0 and "Successfully installed tiny-1.0" in output
-    assert errors.splitlines() == [
-        "Removing .venv to make it anew: its installation was never finished.",
-        f"Making .venv with Python {VERSION} from requirements.txt: some minutes and about 4 GB of disk, once.",
-    ]
-    assert not (folder / ".venv/left_over").exists()
-    stamp = (folder / STAMP).stat().st_mtime_ns
-    assert run(folder) == (0, "", "")
-    assert (folder / STAMP).stat().st_mtime_ns == stamp
-
-
-def lose_stamp(folder):
-    (folder / STAMP).unlink()
-
-
-def damage_stamp(folder):
-    (folder / STAMP).write_bytes(b"\xff\x00")
-
-
-def change_requirements(folder):
-    (folder / STAMP).write_text(f"Python {VERSION}\nrequirements.txt of another day\n")
-
-
-def change_python(folder):
-    stamp = (folder / STAMP).read_text()
-    (folder / STAMP).write_text(stamp.replace(f"Python {VERSION}", "Python 3.10"))
-
-
-def break_python(folder):
-    (folder / ".venv/bin/python").unlink()
-    (folder / ".venv/bin/python").symlink_to("/nowhere/python")
-
-
-def stop_python(folder):
-    (folder / ".venv/bin/python").unlink()
-    (folder / ".venv/bin/python").write_text("#!/bin/sh\nexit 3\n")
-    (folder / ".venv/bin/python").chmod(0o755)
-
-
-def tiny(folder):
-    return next(folder.glob(".venv/lib/*/site-packages/tiny-1.0.dist-info"))
-
-
-def remove_library(folder):
-    shutil.rmtree(tiny(folder))
-
-
-def change_library(folder):
-    (tiny(folder) / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1.1\n")
+def install(course, *pythons):
+    """Run the rule of .venv; returns the finished process and the calls of venv and pip."""
+    (course / "calls").write_text("")
+    done = make(".venv/made", f"PYTHON={' '.join(pythons) or course / 'python3.12'}", folder=course)
+    return done, (course / "calls").read_text().split()
 
 
 @pytest.mark.parametrize(
-    ("damage", "reason"),
+    "change",
     [
-        (lambda folder: None, None),
-        (lose_stamp, "its installation was never finished"),
-        (damage_stamp, f"it was not made by Python {VERSION}"),
-        (change_python, f"it was not made by Python {VERSION}"),
-        (change_requirements, "requirements.txt has changed since"),
-        (break_python, "its Python does not start"),
-        (stop_python, "its Python does not start"),
-        (remove_library, "tiny is missing"),
-        (change_library, "tiny is 1.1, not 1.0"),
+        "sys.version_info = (3, 10, 13)",
+        "sys.version_info = (3, 14, 0)",
+        "sys.modules['venv'] = None",
+        "sys.modules['ensurepip'] = None",
+        None,
     ],
 )
-def test_what_is_wrong_with_a_venv_is_named(copy, monkeypatch, damage, reason):
-    damage(copy)
-    module = load(copy / "tools/make_venv.py")
-    reasons = []
-    monkeypatch.setattr(module, "say", reasons.append)
-    monkeypatch.setattr(module, "make", lambda stamp: None)
-    module.update((copy / "requirements.txt").read_text())
-    assert reasons == ([f"Removing .venv to make it anew: {reason}."] if reason else [])
-    assert (copy / ".venv").exists() == (reason is None)
+def test_a_wrong_or_missing_python_gets_one_sentence(course, change):
+    name = python(course, "other", change) if change else "/nowhere/python3.12"
+    done, calls = install(course, name)
+    said, makes_own, *rest = done.stderr.splitlines()
+    assert done.returncode and not rest and makes_own.startswith("make: *** ") and calls == []
+    assert said.startswith(
+        "The course needs Python 3.11, 3.12 or 3.13 with its venv module, and none of these is one: "
+    )
+    assert f"{name};" in said and "sudo apt install python3-venv" in said and "make lab PYTHON=python3.12" in said
+    assert not (course / ".venv").exists()
 
 
-def test_a_local_build_meets_the_pin(copy):
-    (tiny(copy) / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1.0+cpu\n")
-    assert run(copy) == (0, "", "")
+def test_the_first_python_that_fits_makes_it_and_a_whole_one_is_left_alone(course):
+    fitting = [python(course, f"fits{minor}", f"sys.version_info = (3, {minor}, 0)") for minor in (11, 13)]
+    done, calls = install(course, "/nowhere/python3", python(course, "old", "sys.version_info = (3, 9, 1)"), *fitting)
+    assert calls == ["venv", "pip"] and f"Making .venv with {course}/fits11 from requirements.txt" in done.stderr
+    assert install(course)[1] == []
 
 
-def test_a_link_in_the_place_of_venv_is_removed_and_not_followed(tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/work.txt").touch()
-    (tmp_path / ".venv").symlink_to("mine")
-    load(MAKE_VENV).remove(tmp_path / ".venv")
-    assert not (tmp_path / ".venv").is_symlink() and (tmp_path / "mine/work.txt").exists()
+def test_what_is_not_whole_is_made_anew(course):
+    (course / "broken").touch()
+    done, calls = install(course)
+    assert calls == ["venv", "pip"] and "ERROR: No matching distribution\n.venv is not whole (the error" in done.stderr
+    (course / "broken").unlink()
+    assert install(course)[1] == ["venv", "pip"]
+    os.utime(course / "requirements.txt", (time.time() + 5,) * 2)  # changed since
+    assert install(course)[1] == ["venv", "pip"]
+    os.utime(course / "requirements.txt", (1, 1))
+    (course / ".venv/bin/python").write_text("#!/bin/sh\nexit 127\n")  # as when the system's Python has gone
+    assert install(course)[1] == ["venv", "pip"] and install(course)[1] == []
 
 
-def test_an_interrupted_install_is_not_trusted(tmp_path):
-    folder = course(tmp_path / "course", "tiny==1.0\n")
-    with socket.create_server(("127.0.0.1", 0)) as index:  # takes pip's question and never answers
-        index.settimeout(60)
-        process = start(folder, PIP_NO_INDEX="", PIP_INDEX_URL=f"http://127.0.0.1:{index.getsockname()[1]}/")
-        connection, _ = index.accept()
-        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
-        _, errors = process.communicate(timeout=30)
-        connection.close()
-    assert process.returncode == 130 and "Traceback" not in errors and "Interrupted: .venv is not finished" in errors
-    assert (folder / ".venv/bin/python").exists() and not (folder / STAMP).exists()
+def test_an_interrupted_install_is_done_again(course):
+    (course / "slow").touch()
+    command = ["make", ".venv/made", f"PYTHON={course}/python3.12"]
+    process = subprocess.Popen(command, cwd=course, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while "pip" not in (course / "calls").read_text():
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+    assert "Traceback" not in process.communicate(timeout=30)[1]
+    assert process.returncode and (course / ".venv").exists() and not (course / ".venv/made").exists()
+    (course / "slow").unlink()
+    assert install(course)[1] == ["venv", "pip"] and (course / ".venv/made").exists()
 
 
-def test_a_failed_install_ends_with_a_sentence(finished, tmp_path, monkeypatch, capfd):
-    folder = shutil.copytree(finished[0], tmp_path / "course", symlinks=True)
-    (folder / "requirements.txt").write_text("absent==9.9\n")
-    (folder / STAMP).unlink()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    module = load(folder / "tools/make_venv.py")
-    made = subprocess.CompletedProcess([], 0)
-    monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: made)  # the .venv is there: save its making
-    with pytest.raises(SystemExit) as stop:
-        module.make(["a stamp"])
-    assert "No matching distribution found for absent==9.9" in capfd.readouterr().err
-    assert one_sentence(stop.value.code)
-    assert stop.value.code.startswith("pip could not install requirements.txt (its error is above): look at")
-    assert not (folder / STAMP).exists()
+@pytest.mark.slow
+def test_a_real_venv_is_made_and_made_again_by_its_own_python(course, monkeypatch):
+    with zipfile.ZipFile(course / "tiny-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        wheel.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("tiny-1.0.dist-info/RECORD", "")
+    for name, value in {"CONFIG_FILE": os.devnull, "FIND_LINKS": str(course), "NO_INDEX": "1"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    assert "Successfully installed tiny-1.0" in make(".venv/made", f"PYTHON={sys.executable}", folder=course).stdout
+    os.utime(course / "requirements.txt", (time.time() + 5,) * 2)
+    again = make(".venv/made", "PYTHON=.venv/bin/python", folder=course)  # as when it is activated
+    assert "Successfully installed tiny-1.0" in again.stdout and again.returncode == 0
 
 
-def test_two_runs_at_once_wait_for_each_other(finished):
-    fcntl = pytest.importorskip("fcntl")
-    with open(finished[0] / "requirements.txt") as requirements:
-        fcntl.flock(requirements, fcntl.LOCK_EX)
-        process = start(finished[0])
-        said = process.stderr.readline()
-        waits = process.poll() is None
-    assert said == "Another run is making .venv: waiting for it.\n" and waits
-    assert process.communicate(timeout=30) == ("", "") and process.returncode == 0
-
-
-# --- running notebooks ------------------------------------------------------------------------------------------------
-
-CHILD = "import time; print('child', flush=True); x = bytearray(b'x') * 250_000_000; time.sleep(0.5)"
-GOOD = [
-    "import os\nprint('\u2714 one')\nprint('not \u2714 a claim')\n'PYTEST_CURRENT_TEST' in os.environ",
-    f"import subprocess, sys\n_ = subprocess.run([sys.executable, '-c', {CHILD!r}])",
-    "for part in ('\u2714 t', 'wo'):\n    print(part, end='', flush=True)\n    __import__('time').sleep(0.3)",
-    "import ipywidgets\nipywidgets.Button()",
-]
-BAD = ["print('\u2714 one')", "\n1 / 0", "print('never')"]
+# --- learn/ -----------------------------------------------------------------------------------------------------------
 
 
 def write_notebook(path, sources):
@@ -345,95 +184,119 @@ def write_notebook(path, sources):
         cell.metadata.execution = {"iopub.status.busy": "2026-01-01T00:00:00Z"}
     metadata = {"widgets": {}, "kernelspec": {"name": "mine", "display_name": "Mine"}, "title": "kept"}
     words = [nbformat.v4.new_markdown_cell(text) for text in ("# A title", "A word.")]
-    nbformat.write(nbformat.v4.new_notebook(cells=words + code, metadata=metadata), path)
+    write(nbformat.v4.new_notebook(cells=words + code, metadata=metadata), path)
+
+
+@pytest.fixture
+def learner(tmp_path, monkeypatch):
+    """A course of two notebooks, and learn/ as `make lab` fills it: the folder."""
+    for name in ("01_a.ipynb", "02_b.ipynb"):
+        write_notebook(tmp_path / "notebooks" / name, ["1 + 1"])
+    monkeypatch.setattr(learn, "notebooks", lambda: sorted((tmp_path / "notebooks").glob("*.ipynb")))
+    monkeypatch.setattr(learn, "LEARN", tmp_path / "learn")
+    learn.main()
+    return tmp_path
+
+
+def edit(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_copies_have_no_outputs_and_are_never_written_again(learner, capsys):
+    copies = sorted((learner / "learn").iterdir())
+    assert [path.name for path in copies] == ["01_a.ipynb", "02_b.ipynb"]
+    assert not any(cell.outputs or cell.execution_count for cell in code_cells(nbformat.read(copies[0], 4)))
+    edit(copies[0], "1 + 1", "mine = 2")
+    edit(copies[1], '"made_from"', '"dropped"')  # as some editors do
+    before = [path.read_bytes() for path in copies]
+    learn.main()
+    edit(learner / "notebooks/02_b.ipynb", "1 + 1", "1 + 2")
+    learn.main()
+    assert [path.read_bytes() for path in copies] == before and capsys.readouterr().out == ""
+
+
+def test_a_newer_original_is_told_and_taken_by_a_command_that_keeps_the_old_copy(learner, capsys):
+    copy = learner / "learn/02_b.ipynb"
+    edit(copy, "1 + 1", "mine = 2")
+    edit(learner / "notebooks/02_b.ipynb", "stale", "other outputs")
+    learn.main()
+    assert capsys.readouterr().out == ""
+    edit(learner / "notebooks/02_b.ipynb", "1 + 1", "1 + 2")
+    learn.main()
+    told = capsys.readouterr().out
+    assert told.startswith("02_b.ipynb has changed since your copy was made: `make fresh NOTEBOOK=02` gives you")
+    assert one_sentence(told)
+    learn.main(["02"])
+    copy.write_text("{")  # a damaged one stops nothing
+    learn.main()
+    assert "02_b.ipynb cannot be read: `make fresh" in capsys.readouterr().out
+    learn.main(["02"])
+    assert "mine = 2" in copy.with_stem("02_b_yours1").read_text() and copy.with_stem("02_b_yours2").read_text() == "{"
+    assert "1 + 2" in copy.read_text()
+
+
+@pytest.mark.parametrize("number", ["", "07", "0"])
+def test_a_number_of_no_notebook_gets_one_sentence(learner, number):
+    with pytest.raises(SystemExit, match="make fresh NOTEBOOK=03") as stop:
+        learn.main([number])
+    assert one_sentence(stop.value.code)
+
+
+# --- running notebooks ------------------------------------------------------------------------------------------------
+
+GOOD = [
+    "import os\nprint('\u2714 one')\nprint('not \u2714 a claim')\n'PYTEST_CURRENT_TEST' in os.environ",
+    "x = bytearray(b'x') * 250_000_000\ndel x\n_ = os.system('echo child')",
+    "import time\nfor part in ('\u2714 t', 'wo'):\n    print(part, end='', flush=True)\n    time.sleep(0.3)",
+    "import ipywidgets\nipywidgets.Button()",
+]
+BAD = ["print('\u2714 one')", "\n1 / 0", "print('never')"]
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """A folder with a good and a bad notebook, after `--in-place`; what was printed; the notebooks before."""
+    """A folder with notebooks after `make refresh`: good, failing, endless, dead; the process; their bytes before."""
     folder = tmp_path_factory.mktemp("ran")
-    (folder / "notebooks").mkdir()
-    write_notebook(folder / "notebooks/bad.ipynb", BAD)
-    write_notebook(folder / "notebooks/good.ipynb", GOOD)
-    before = {path.stem: path.read_bytes() for path in folder.glob("notebooks/*")}
-    command = [sys.executable, "-m", "tools.run_notebooks", "--in-place"]
+    sources = {"good": GOOD, "bad": BAD, "dead": ["__import__('os')._exit(1)"], "endless": ["while True: pass"]}
+    for name, cells in sources.items():
+        write_notebook(folder / f"{name}.ipynb", cells)
+    before = {path.stem: path.read_bytes() for path in folder.iterdir()}
+    command = [sys.executable, "-m", "tools.refresh", "--timeout=3", *(f"{name}.ipynb" for name in sources)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return folder, subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True), before
 
 
-def rows(output):
-    """The rows of the printed table by their first word."""
-    return {line.split()[0]: line.split()[1:] for line in output.splitlines() if line}
-
-
 def test_the_table_counts_cells_claims_and_memory(ran):
-    table = rows(ran[1].stdout)
+    table = {line.split()[0]: line.split()[1:] for line in ran[1].stdout.splitlines() if line}
     cells, claims, seconds, peak, result = table["good"]
-    assert (cells, claims, result) == ("4", "2", "ok")
-    assert float(seconds) > 1 and int(peak) > 250  # the child process counts
+    assert (cells, claims, result) == ("4", "2", "ok") and float(seconds) > 0.5 and int(peak) > 250
     assert table["bad"][:2] == ["3", "1"] and table["bad"][-1] == "FAILED"
-    assert table["total"][:2] == ["7", "3"] and table["total"][-2:] == ["1", "FAILED"]
-    assert table["total"][3] == peak
+    assert table["total"][:2] == ["9", "3"] and table["total"][3:] == [peak, "3", "FAILED"]
 
 
 def test_a_failing_cell_is_named_and_ends_only_its_notebook(ran):
     folder, done, before = ran
-    assert done.returncode == 1
-    assert "FAILED: notebooks/bad.ipynb, cell [2] `1 / 0`\n  ZeroDivisionError: division by zero" in done.stderr
-    assert "Traceback" not in done.stderr and " 0/7 [" in done.stderr  # the progress bar
-    executed = run_notebooks.code_cells(nbformat.read(folder / "build/notebooks/bad.ipynb", 4))
-    assert [cell.execution_count for cell in executed] == [1, 2, None] and executed[2].outputs == []
-    assert (folder / "notebooks/bad.ipynb").read_bytes() == before["bad"]
+    assert done.returncode == 1 and "Traceback" not in done.stderr and " 0/9 [" in done.stderr  # the progress bar
+    assert "FAILED: bad.ipynb, cell [2] `1 / 0`\n  ZeroDivisionError: division by zero" in done.stderr
+    assert "endless.ipynb, cell [1] `while True: pass`\n  it ran longer than 3 s" in done.stderr
+    assert "dead.ipynb, cell [1] `__import__('os')._exit(1)`\n  the kernel died" in done.stderr
+    assert all((folder / f"{name}.ipynb").read_bytes() == before[name] for name in ("bad", "dead", "endless"))
 
 
-def test_outputs_in_place_are_the_same_from_every_run_and_machine(ran, monkeypatch):
-    folder, _, before = ran
-    monkeypatch.chdir(folder)
-    path = folder / "notebooks/good.ipynb"
-    notebook, old = nbformat.read(path, 4), nbformat.reads(before["good"].decode(), 4)
+def test_outputs_are_the_same_from_every_run_and_machine(ran):
+    path, old = ran[0] / "good.ipynb", nbformat.reads(ran[2]["good"].decode(), 4)
+    notebook = nbformat.read(path, 4)
+    code = code_cells(notebook)
     assert [cell.id for cell in notebook.cells] == [cell.id for cell in old.cells]
-    code = run_notebooks.code_cells(notebook)
     assert [cell.execution_count for cell in code] == [1, 2, 3, 4]
     assert all("execution" not in cell.metadata for cell in code)
-    assert notebook.metadata == {"title": "kept", **run_notebooks.METADATA}
-    assert "version" not in json.dumps(notebook.metadata)
+    assert notebook.metadata == {"title": "kept", **refresh.METADATA} and "version" not in json.dumps(notebook.metadata)
     shown = [[output.get("text") or output.data for output in cell.outputs] for cell in code]
     assert shown[0] == ["\u2714 one\nnot \u2714 a claim\n", {"text/plain": "False"}]  # False: outside of pytest
     assert shown[1:3] == [["child\n"], ["\u2714 two"]]
     assert list(shown[3][0]) == ["text/plain"]  # no id of a widget
-
-    first = path.read_bytes()
-    assert first == (folder / "build/notebooks/good.ipynb").read_bytes()
-    assert run_notebooks.main(["--in-place", "notebooks/good.ipynb"]) == 0
-    assert path.read_bytes() == first
-
-
-@pytest.mark.parametrize("content", ["", "junk", "[]", "{}", '{"nbformat": 4, "nbformat_minor": 5, "cells": 3}', None])
-def test_what_is_no_notebook_gets_one_sentence(tmp_path, content):
-    path = tmp_path / "x.ipynb"
-    path.mkdir() if content is None else path.write_text(content)
-    with pytest.raises(SystemExit) as stop:
-        run_notebooks.read(path)
-    assert one_sentence(stop.value.code) and str(path) in stop.value.code
-
-
-def test_a_missing_notebook_gets_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for arguments in (["absent.ipynb"], []):
-        with pytest.raises(SystemExit) as stop:
-            run_notebooks.main(arguments)
-        assert one_sentence(stop.value.code) and stop.value.code.startswith("There ")
-    assert not (tmp_path / "build").exists()
-
-
-def test_a_cell_without_end_and_a_dead_kernel_are_named(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    write_notebook(Path("long.ipynb"), ["while True: pass"])
-    write_notebook(Path("dead.ipynb"), ["__import__('os')._exit(1)"])
-    assert run_notebooks.main(["--timeout", "1", "long.ipynb", "dead.ipynb"]) == 1
-    errors = capsys.readouterr().err
-    assert "long.ipynb, cell [1] `while True: pass`\n  it ran longer than 1 s" in errors
-    assert "dead.ipynb, cell [1] `__import__('os')._exit(1)`\n  the kernel died" in errors
 
 
 def test_nbval_shows_what_jupyterlab_shows(tmp_path):
