@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -35,30 +36,33 @@ FOCUSED = "() => (document.activeElement.textContent || document.activeElement.t
 
 @contextmanager
 def lab(folder, **environment):
-    """Start JupyterLab as `make lab` does, on a copy of the course in `folder`. Gives (its address, its token)."""
+    """`make lab` on a copy of the course in `folder`, made when it is not there. Gives (its address, its token)."""
     course = folder / "course"
-    for part in ("utils", "study", "data", "notebooks", "tools"):
-        shutil.copytree(COURSE / part, course / part, ignore=shutil.ignore_patterns("__pycache__", "progress.json*"))
+    for part in ("utils", "study", "data", "notebooks", "tools", "Makefile"):
+        if not (course / part).exists():
+            copy = shutil.copy if (COURSE / part).is_file() else shutil.copytree
+            copy(COURSE / part, course / part)
     # Cells outside the window would not be in the page: the tests look at all of them.
     tracker = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
-    tracker.parent.mkdir(parents=True)
+    tracker.parent.mkdir(parents=True, exist_ok=True)
     tracker.write_text(json.dumps({"windowingMode": "none"}))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token = secrets.token_hex(8)
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
-    command += ["--expose-app-in-browser", f"--IdentityProvider.token={token}"]
-    command += [f"--ServerApp.root_dir={course / 'notebooks'}"]
-    own = ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")  # nothing of the user's is read or written
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"} | environment
+    options = f"--no-browser --ip=127.0.0.1 --port={port} --expose-app-in-browser --IdentityProvider.token={token}"
+    command = ["make", "--old-file=.venv/made", f"VENV_PYTHON={sys.executable}", "lab", f"LAB_ARGS={options}"]
+    own = ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR")  # nothing of the user's
+    left_out = ("PYTEST_CURRENT_TEST", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    environment = {name: value for name, value in os.environ.items() if name not in left_out} | environment
     environment |= {name: str(folder / name.lower()) for name in own} | {
-        "JUPYTER_CONFIG_DIR": str(folder / "config"),
-        "JUPYTER_CONFIG_PATH": str(course / "tools" / "jupyter"),
-        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_SETTINGS_DIR": f"{folder}/settings"
     }
     environment.pop("FREEZING_PROGRESS", None)  # conftest.py turns progress off: here it is the learner's
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with open(folder / "lab.log", "w") as log:
+        server = subprocess.Popen(
+            command, cwd=course, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(120):
@@ -69,7 +73,7 @@ def lab(folder, **environment):
                 time.sleep(0.5)
         yield address, token
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGTERM)
         server.wait(20)
 
 
@@ -87,13 +91,14 @@ def chromium():
 class Notebook:
     """A notebook that is open in JupyterLab; `outside` and `errors` collect what should not happen."""
 
-    def __init__(self, browser, server, name, dark=False):
+    def __init__(self, browser, server, name="", dark=False):
         self.page = browser.new_page(viewport={"width": 1280, "height": 1600})
         self.outside, self.errors = [], []
         self.page.on("request", lambda request: self.note(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         address, token = server
-        self.page.goto(f"{address}/lab/workspaces/auto-x/tree/{name}.ipynb?token={token}&reset")
+        where = f"lab/workspaces/auto-x/tree/{name}.ipynb" if name else ""  # or where the server sends everybody
+        self.page.goto(f"{address}/{where}?token={token}&reset")
         self.page.wait_for_function(READY, timeout=60_000)
         self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
         self.command("application:toggle-left-area")  # the list of files

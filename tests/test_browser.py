@@ -5,7 +5,7 @@ import re
 import guards
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import Notebook, lab
+from browser import SCREENSHOTS, Notebook, lab
 
 pytestmark = pytest.mark.slow
 KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
@@ -91,6 +91,24 @@ def test_by_keyboard_alone(server, browser):
         notebook.go_to("ex2")
     assert notebook.outside == notebook.errors == notebook.dialogs() == []
     notebook.page.close()
+
+
+def test_make_lab_opens_the_first_notebook_among_copies_that_are_the_learners(browser, tmp_path):
+    first, second = "01_freeze_basics.ipynb", "02_recompile_pitfall.ipynb"
+    for start in (1, 2):
+        with lab(tmp_path) as server:
+            notebook = Notebook(browser, server)
+            assert notebook.page.url.split("?")[0].endswith(f"/lab/tree/{first}")
+            title = notebook.page.locator(".jp-Notebook h1").first.inner_text()
+            assert title.startswith("Freeze a layer" if start == 1 else "Mine")
+            notebook.page.screenshot(path=SCREENSHOTS / f"make_lab_{start}.png")
+            assert notebook.outside == notebook.errors == []
+            notebook.page.close()
+        told = (tmp_path / "lab.log").read_text()
+        assert ("`make fresh NOTEBOOK=02`" in told) == (start == 2) and "NOTEBOOK=01" not in told
+        for folder, name in (("learn", first), ("notebooks", second)):
+            path = tmp_path / "course" / folder / name
+            path.write_text(re.sub(r'"# [^"\\]*', '"# Mine', path.read_text(), count=1))
 
 
 WAITING = """() => [...document.querySelectorAll('.study-row, .study-button')]

@@ -10,7 +10,8 @@ pytest.importorskip("playwright", reason="there is no playwright: pip install -r
 from axe_playwright_python.sync_playwright import Axe
 from browser import FOCUSED, SCREENSHOTS, Notebook, lab
 
-from study import questions, rounds
+from study import questions
+from study.challenge import draw, pool
 
 pytestmark = pytest.mark.slow
 CELL = "play"
@@ -20,7 +21,7 @@ PLAYED = """id => window.jupyterapp.shell.currentWidget.content.widgets
 
 
 class Game:
-    """Notebook 07, open and run; its challenge is played with keys only."""
+    """Notebook 09, open and run; its challenge is played with keys only."""
 
     def __init__(self, browser, server):
         self.notebook = Notebook(browser, server, "09_freezing_master")
@@ -90,7 +91,7 @@ class Game:
 
 
 def problems(number):
-    return [questions.find(id) for id in rounds.draw(number, rounds.pool())]
+    return [questions.find(id) for id in draw(number, pool())]
 
 
 def test_lost_by_two_misses_and_by_time(browser, tmp_path):
@@ -162,7 +163,7 @@ def test_won_and_the_badge_seen(browser, tmp_path):
         game.notebook.press("Tab")
         game.notebook.press("Enter")
         game.wait_for("Saved as ")
-        saved = tmp_path / "course" / "notebooks" / "freezing_master.svg"
+        saved = tmp_path / "course" / "learn" / "freezing_master.svg"
         game.page.goto(saved.as_uri())
         assert game.page.locator("text=Freezing Master").count() >= 1
         shutil.copy(saved, SCREENSHOTS / "freezing_master.svg")
