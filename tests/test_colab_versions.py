@@ -9,11 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
 from test_notebooks import PATHS, read, without
 
-COURSE = Path(__file__).parent.parent
+from tools import ROOT as COURSE
+from tools import write
+
 PINS = Path(__file__).parent / "colab.txt"
 
 pytestmark = pytest.mark.slow
@@ -36,10 +37,10 @@ def colab_python():
 def test_runs_with_colabs_versions(path, colab_python, tmp_path, monkeypatch):
     monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)
     has_torch = subprocess.run([colab_python, "-c", "import torch"], capture_output=True).returncode == 0
-    for part in ("utils", "data", "tools"):
+    for part in ("utils", "study", "data", "tools"):
         (tmp_path / part).symlink_to(COURSE / part)
-    (tmp_path / "notebooks").mkdir()
-    nbformat.write(read(path) if has_torch else without(read(path), "torch"), tmp_path / "notebooks" / path.name)
-    command = [colab_python, "-m", "tools.run_notebooks"]
+    copy = tmp_path / "notebooks" / path.name
+    write(read(path) if has_torch else without(read(path), "torch"), copy)
+    command = [colab_python, "-m", "tools.refresh", copy]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-2000:]

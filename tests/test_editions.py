@@ -13,7 +13,7 @@ from guards import PATHS, read
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from study import questions
-from tools import colab, editions
+from tools import editions
 from tools.editions import __main__ as command
 from tools.editions import framework, html, notes, prose
 
@@ -278,7 +278,6 @@ def nowhere_to_copy(target):
         (command.main, ["student", "--notebooks"], in_the_way, "made"),
         (command.main, ["student", "--notebooks"], nowhere_to_copy, "made/utils/data.py"),
         (html.main, [], in_the_way, "made"),
-        (colab.main, None, in_the_way, "made"),
     ],
 )
 def test_a_folder_that_cannot_be_written_is_told(main, before, obstacle, path, tmp_path, capsys):
@@ -286,7 +285,7 @@ def test_a_folder_that_cannot_be_written_is_told(main, before, obstacle, path, t
     (tmp_path / "notebooks").mkdir()
     one = tmp_path / "notebooks" / "01_x.ipynb"
     nbformat.write(small(torch="1"), one)
-    arguments = [str(one)] if before is None else [*before, str(one.parent)]
+    arguments = [*before, str(one.parent)]
     obstacle(tmp_path / "made")
     with pytest.raises(SystemExit) as end:
         main([*arguments, "--to", str(tmp_path / "made")])
@@ -309,7 +308,15 @@ def written(tmp_path_factory):
 
 
 def test_an_edition_has_beside_it_what_it_needs(written):
-    assert {path.name for path in written.iterdir()} == {"student", "keras", "torch", "student+torch", "utils", "data"}
+    assert {path.name for path in written.iterdir()} == {
+        "student",
+        "keras",
+        "torch",
+        "student+torch",
+        "utils",
+        "study",
+        "data",
+    }
     assert [path.name for path in sorted((written / "student").iterdir())] == [path.name for path in PATHS]
 
 
@@ -318,10 +325,10 @@ def test_an_edition_has_beside_it_what_it_needs(written):
 @every
 def test_an_edition_runs_from_top_to_bottom(path, edition, written, tmp_path):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = [sys.executable, "-m", "tools.run_notebooks", written / edition / path.name]
+    run = [sys.executable, "-m", "tools.refresh", written / edition / path.name, f"--to={tmp_path}"]
     done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
-    ran = read(tmp_path / "build" / "notebooks" / path.name)
+    ran = read(tmp_path / path.name)
     shown = guards.shown(ran)
     assert "There is no question" not in shown and "✔" in shown
 

@@ -27,8 +27,7 @@ def only(framework, notebook, name):
         cell.source = without_questions(cell.source, gone)
         cell.outputs, cell.execution_count = [], None
         if cell.id == SETUP:
-            line = f'os.environ["FREEZING_FRAMEWORK"] = "{framework}"  # the questions, too'
-            cell.source = cell.source.replace("\nCOURSE =", f"\n{line}\nCOURSE =", 1)
+            cell.source += f'\nos.environ["FREEZING_FRAMEWORK"] = "{framework}"  # the questions, too'
     notebook.cells = [cell for cell in notebook.cells if cell.source.strip()]
     return notebook
 
