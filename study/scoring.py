@@ -110,9 +110,6 @@ def number(value):
     return None
 
 
-_number = number
-
-
 def _decimal(text):
     """A float from a text with a point or a comma in it."""
     whole, comma, part = text.strip().partition(",")
