@@ -152,9 +152,9 @@ def test_an_interrupted_install_is_done_again(course):
     process = subprocess.Popen(command, cwd=course, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while "pip" not in (course / "calls").read_text():
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
-    assert "Traceback" not in process.communicate(timeout=30)[1]
-    assert process.returncode and (course / ".venv").exists() and not (course / ".venv/made").exists()
+    os.killpg(process.pid, signal.SIGKILL)  # nobody can tidy up then; Ctrl-C is milder
+    process.communicate(timeout=30)
+    assert (course / ".venv/bin").exists() and not (course / ".venv/made").exists()
     (course / "slow").unlink()
     assert install(course)[1] == ["venv", "pip"] and (course / ".venv/made").exists()
 
