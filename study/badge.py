@@ -22,22 +22,12 @@ def clean_name(name):
     """
     if not isinstance(name, str):
         raise StudyError(f'The name must be a text such as "Ada Lovelace", not {a_type(name)}.')
-    kept = []
-    for letter in name:
-        kind = unicodedata.category(letter)
-        if letter.isspace():
-            kept.append(" ")
-        # Cc control, Cs half a surrogate pair, Co private. Of Cf (format) only the joiners that scripts and emoji need:
-        # others turn the direction of what follows. The last two of each plane are no characters, and forbidden in XML.
-        elif (kind not in ("Cc", "Cs", "Co", "Cf") or letter in "\u200c\u200d") and ord(letter) & 0xFFFE != 0xFFFE:
-            kept.append(letter)
+    # of what is not printed, only the joiners stay that scripts and emoji need: others turn the direction
+    kept = (one if one.isprintable() or one in "\u200c\u200d" else " " if one.isspace() else "" for one in name)
     name = " ".join("".join(kept).split())
     name = re.sub(r"([\u0300-\u036f]{4})[\u0300-\u036f]+", r"\1", name)  # a tower of accents
     if len(name) > LONGEST:
-        name = name[: LONGEST - 1].rstrip("\u200c\u200d ")
-        while name and unicodedata.combining(name[-1]):
-            name = name[:-1]
-        name += "…"
+        name = re.sub(r"[\u0300-\u036f\u200c\u200d ]+$", "", name[: LONGEST - 1]) + "…"
     if not any(unicodedata.category(letter)[0] in "LNS" for letter in name):
         raise StudyError('Write your name with at least one letter, such as "Ada Lovelace".')
     return name
@@ -59,11 +49,8 @@ def svg(name, date, seconds, number):
     size = max(12, min(44, int(WIDTH / _ems(name))))
     # squeezed to fit where a font is wider than reckoned; a name in full size is short enough as it is
     fit = f' textLength="{WIDTH}" lengthAdjust="spacingAndGlyphs"' if size < 44 else ""
-    blocks = "".join(
-        f'<rect x="{235 + 52 * i}" y="318" width="46" height="34" rx="4" fill="url(#hatch)" stroke="{FROZEN}" '
-        'stroke-width="2"/>'
-        for i in range(4)
-    )
+    block = f'y="318" width="46" height="34" rx="4" fill="url(#hatch)" stroke="{FROZEN}" stroke-width="2"/>'
+    blocks = "".join(f'<rect x="{235 + 52 * i}" {block}' for i in range(4))
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 400" width="720" height="400" role="img">
 <title>{html.escape(label(name, date, seconds, number))}</title>
 <defs><pattern id="hatch" width="8" height="8" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
@@ -90,9 +77,8 @@ def _ems(name):
     def em(letter):
         if unicodedata.combining(letter) or letter == "\u200d":
             return 0
-        if unicodedata.east_asian_width(letter) in "WF" or letter in "WM@%mw":
-            return 1.15
-        return 0.4 if letter in "iljtfI.,'|! " else 0.8 if letter.isupper() else 0.7
+        wide = unicodedata.east_asian_width(letter) in "WF" or letter in "WM@%mw"
+        return 1.15 if wide else 0.4 if letter in "iljtfI.,'|! " else 0.8 if letter.isupper() else 0.7
 
     return sum(map(em, name))
 

@@ -5,19 +5,20 @@ of a try is plain data, kept in the learner's progress file, so that the clock r
 kernel is restarted:
 
     {"number": 2, "ids": [five ids], "won": null or {"number", "date", "seconds", "name"},
-     "problems": [{"started": seconds since 1970, "away": seconds the check took, "attempts": 1,
-                   "right": true, false or null while it is asked, "seconds": taken}]}
+     "problems": [{"started": seconds since 1970, "attempts": 1, "right": true, false or null while it is asked,
+                   "seconds": taken}]}
 
 The environment variable FREEZING_SECONDS shortens every limit, for tests; it cannot lengthen one.
 """
 
+import datetime
 import importlib.util
 import math
 import os
 import random
 import time
 
-from . import progress as progress_file
+from . import progress as kept
 from . import questions, sandbox, scoring
 from .questions import FRAMEWORKS, PROBLEMS, StudyError, a_type
 from .scoring import RIGHT, WRONG
@@ -30,7 +31,7 @@ NAMES = {
     "debug": "repair the code",
     "concept": "know the concept",
 }
-_LIBRARY = {"keras": "keras", "torch": "torch"}
+CHANGED = "That try is not counted, because the questions or your progress file were changed: start another."
 
 
 def pool():
@@ -42,17 +43,16 @@ def pool():
     for path in questions.files():
         for question in questions.load(path)["questions"].values():
             framework = framework_of(question)
-            if question["section"] == "challenge" and (not framework or importlib.util.find_spec(_LIBRARY[framework])):
+            if question["section"] == "challenge" and (not framework or importlib.util.find_spec(framework)):
                 found[question["problem"]].append(question)
     return found
 
 
 def framework_of(question):
     """ "keras" or "torch" for a problem that a one-framework edition of the other cuts, else None."""
-    for framework, other in zip(FRAMEWORKS, FRAMEWORKS[::-1], strict=True):
-        if question.get(framework) == "cut":
-            return other
-    return None
+    return next(
+        (own for own in FRAMEWORKS for other in FRAMEWORKS if own != other and question.get(other) == "cut"), None
+    )
 
 
 def practice_ids(problems):
@@ -83,20 +83,19 @@ def clock_text(seconds):
 
 
 class Round:
-    """What the challenge and the practice round have in common: problems that are asked one after the other.
+    """Problems that are asked one after the other, without a clock: the practice round.
 
     Its methods return the lines to tell the learner, and raise StudyError for a call that does not fit. `call` is what
-    the learner types, such as "challenge()"; record(id, right) keeps an attempt and returns lines.
+    the learner types, such as "practice()"; record(id, right) keeps an attempt and returns lines. `views` are functions
+    that are called when something has changed.
     """
 
     call, timed = "practice()", False
 
     def __init__(self, ids, record, clock=time.time):
-        self._clock, self._record = clock, record
-        self._state = {"number": 0, "ids": list(ids), "problems": [], "won": None}
-        self.views = []  # functions without arguments: called when something has changed
+        self._clock, self._record, self._ids, self._state, self.views = clock, record, list(ids), None, []
 
-    # where the state is kept
+    # what differs in the challenge
 
     def _load(self):
         return self._state, []
@@ -104,6 +103,12 @@ class Round:
     def _save(self, state):
         self._state = state
         return []
+
+    def _draw(self, number):
+        return self._ids
+
+    def _verdict(self, state):
+        return [f"{sum(problem['right'] for problem in state['problems'])} of {len(state['ids'])} right."]
 
     # what is going on
 
@@ -113,64 +118,45 @@ class Round:
         A problem whose time is over is ended first; lines tell of it.
         """
         state, lines = self._load()
-        if state is None or not state["ids"]:
-            return "idle", state, lines
-        if not all(map(self._known, state["ids"])):
-            return "idle", state, [*lines, "The question file was changed: that try is not counted. Start another."]
-        if state["problems"] and state["problems"][-1]["right"] is None and self._left(state) <= 0:
-            lines += self._end(state, False)
-        problems = state["problems"]
-        if problems and problems[-1]["right"] is None:
-            return "asking", state, lines
-        if len(problems) == len(state["ids"]):
-            return "over", state, lines
-        return "told" if problems else "idle", state, lines
-
-    @staticmethod
-    def _known(id):
+        if not state:
+            return "idle", None, lines
         try:
-            questions.find(id, ("challenge",))
-        except StudyError:
-            return False
-        return True
+            self.question(state)
+        except StudyError:  # it is gone from the file
+            return "idle", state, [*lines, CHANGED]
+        problem, more = state["problems"][-1], len(state["problems"]) < len(state["ids"])
+        if problem["right"] is None and self._left(state) <= 0:
+            lines = [*lines, *self._end(state, False)]
+        return "asking" if problem["right"] is None else "told" if more else "over", state, lines
 
     def question(self, state):
         """The problem that is asked, or was asked last: a dict."""
         return questions.find(state["ids"][len(state["problems"]) - 1], ("challenge",))
 
     def limit(self, question):
-        """Seconds for a problem, or None without a clock."""
-        if not self.timed:
-            return None
+        """Seconds for a problem; inf without a clock."""
         shorter = os.environ.get("FREEZING_SECONDS", "")
-        return min(question["seconds"], int(shorter)) if shorter.isdecimal() else question["seconds"]
-
-    def _taken(self, state):
-        record = state["problems"][-1]
-        return max(0.0, self._clock() - record["started"] - record["away"])
+        limit = question["seconds"] if self.timed else math.inf
+        return min(limit, int(shorter)) if self.timed and shorter.isdecimal() else limit
 
     def _left(self, state):
-        limit = self.limit(self.question(state))
-        return math.inf if limit is None else limit - self._taken(state)
+        return self.limit(self.question(state)) - max(0, self._clock() - state["problems"][-1]["started"])
 
     def left(self):
         """Seconds that are left for the problem that is asked, inf without a clock, None when none is asked."""
-        state, _ = self._load()
-        asking = state and state["problems"] and state["problems"][-1]["right"] is None
-        return self._left(state) if asking else None
+        stage, state, _ = self.look()
+        return self._left(state) if stage == "asking" else None
 
     def heading(self, state):
         """One line on the problem: its number and kind, the time left, and the attempts left."""
-        question, record = self.question(state), state["problems"][-1]
+        question, problem = self.question(state), state["problems"][-1]
         parts = [f"Problem {len(state['problems'])} of {len(state['ids'])}: {NAMES[question['problem']]}"]
-        if record["right"] is None:
-            if self.timed:
-                parts.append(f"{clock_text(self._left(state))} left of {clock_text(self.limit(question))}")
-            left = ATTEMPTS - record["attempts"]
-            parts.append(f"{left} attempts" if left > 1 else "last attempt")
-        else:
-            parts.append("right" if record["right"] else "not solved")
-        return " · ".join(parts)
+        if problem["right"] is not None:
+            return " · ".join([*parts, "right" if problem["right"] else "not solved"])
+        if self.timed:
+            parts.append(f"{clock_text(self._left(state))} left of {clock_text(self.limit(question))}")
+        left = ATTEMPTS - problem["attempts"]
+        return " · ".join([*parts, f"{left} attempts" if left > 1 else "last attempt"])
 
     # what the learner does
 
@@ -179,10 +165,8 @@ class Round:
         stage, state, _ = self.look()
         if stage in ("asking", "told"):
             raise StudyError(f"A round is under way. Go on with it, or end it with {self.call}.give_up().")
-        return self._begin(state)
-
-    def _begin(self, state):
-        return self._ask({**state, "problems": []})
+        number, won = (state["number"] + 1, state["won"]) if state else (1, None)
+        return self._ask({"number": number, "ids": self._draw(number), "problems": [], "won": won})
 
     def next(self):
         """Ask the next problem; its clock runs from now."""
@@ -194,8 +178,7 @@ class Round:
         return self._ask(state)
 
     def _ask(self, state):
-        new = {"started": self._clock(), "away": 0.0, "attempts": 0, "right": None, "seconds": None}
-        state = {**state, "problems": [*state["problems"], new]}
+        state["problems"].append({"started": self._clock(), "attempts": 0, "right": None, "seconds": None})
         return self._changed(self._save(state))
 
     def answer(self, *values):
@@ -207,9 +190,7 @@ class Round:
         if question["kind"] == "repair":
             raise StudyError(f'This problem takes repaired code: write {self.call}.repair("""...""").')
         score = scoring.score(question, *values)
-        if score.right is None:
-            return list(score.lines)
-        return self._attempt(state, score.right, score.lines)
+        return list(score.lines) if score.right is None else self._attempt(state, score.right, score.lines)
 
     def repair(self, code=None):
         """Hand in repaired code: it is run in a process of its own, and the clock stands still meanwhile."""
@@ -217,7 +198,7 @@ class Round:
         state, lines = self._asked()
         if state is None:
             return self._changed(lines)
-        question = self.question(state)
+        question, problem = self.question(state), state["problems"][-1]
         if question["kind"] != "repair":
             raise StudyError(f'This problem takes an answer: write {self.call}.answer("a").')
         if not isinstance(code, str):
@@ -225,7 +206,7 @@ class Round:
         if code.split() == question["code"].split():
             return ["That is the code as it was: it does not count as an attempt."]
         outcome = run_repair(question, code)
-        state["problems"][-1]["away"] += max(0.0, self._clock() - handed_in)
+        problem["started"] += max(0.0, self._clock() - handed_in)
         if not outcome.counts:
             return self._changed([outcome.text, *self._save(state)])
         text = outcome.text if outcome.kind != "done" else question["mistakes"].get(outcome.mistake, "")
@@ -238,54 +219,42 @@ class Round:
         if stage not in ("asking", "told"):
             raise StudyError("No round is under way.")
         if stage == "asking":
-            lines += self._end(state, False)
-        state = {**state, "ids": state["ids"][: len(state["problems"])]}
+            lines = [*lines, *self._end(state, False)]
+        state["ids"] = state["ids"][: len(state["problems"])]
         return self._changed([*lines, *self._save(state), "The round is ended."])
 
     def _asked(self):
         """(the state with a problem that may be answered, lines); the state is None if the time is over."""
         stage, state, lines = self.look()
-        if stage == "asking":
-            return state, lines
-        if lines:
-            return None, lines
+        if stage == "asking" or lines:
+            return state if stage == "asking" else None, lines
         if stage == "told":
             raise StudyError(f"That problem is over: go on with {self.call}.next().")
         raise StudyError(f"No problem is asked now: begin with {self.call}.start().")
 
     def _attempt(self, state, right, lines):
-        record, question = state["problems"][-1], self.question(state)
-        record["attempts"] += 1
+        problem, question = state["problems"][-1], self.question(state)
+        problem["attempts"] += 1
         lines = [*lines, *self._record(question["id"], right)]
-        if right or record["attempts"] == ATTEMPTS:
+        if right or problem["attempts"] == ATTEMPTS:
             return self._changed([*lines, *self._end(state, right)])
         return self._changed([*lines, f"Hint: {question['hint']}", "One attempt is left.", *self._save(state)])
 
     def _end(self, state, right):
         """End the problem that is asked. Returns the lines to tell."""
-        record = state["problems"][-1]
-        record["seconds"] = round(min(self._taken(state), self.limit(self.question(state)) or math.inf), 1)
-        record["right"] = right
-        if len(state["problems"]) == len(state["ids"]):
-            self._finish(state)
+        problem, limit = state["problems"][-1], self.limit(self.question(state))
+        problem |= {"right": right, "seconds": round(min(limit - self._left(state), limit) if self.timed else 0, 1)}
         return [*self.outcome(state), *self._save(state)]
 
     def outcome(self, state):
         """What is told of a problem that has ended: the answer, if it was not found, and the explanation."""
-        record, question = state["problems"][-1], self.question(state)
-        limit, lines = self.limit(question), []
-        if not record["right"]:
-            late = limit is not None and record["seconds"] >= limit
-            lines = [f"✘ Time is over ({clock_text(limit)})."] if late else []
+        problem, question = state["problems"][-1], self.question(state)
+        lines, limit = [], self.limit(question)
+        if not problem["right"]:
+            lines = [f"✘ Time is over ({clock_text(limit)})."] if problem["seconds"] >= limit else []
             lines += answer_lines(question)
-        lines.append(question["explanation"])
-        return [*lines, *(self._verdict(state) if len(state["problems"]) == len(state["ids"]) else [])]
-
-    def _finish(self, state):
-        """What the last problem's end brings with it."""
-
-    def _verdict(self, state):
-        return [f"{sum(record['right'] for record in state['problems'])} of {len(state['ids'])} right."]
+        last = len(state["problems"]) == len(state["ids"])
+        return [*lines, question["explanation"], *(self._verdict(state) if last else [])]
 
     def _changed(self, lines):
         for view in list(self.views):
@@ -296,43 +265,32 @@ class Round:
 class Challenge(Round):
     """The timed round, kept in the learner's progress file; five of five right make a Freezing Master.
 
-    progress: a progress_file.Progress.
+    progress: a progress.Progress.
     """
 
     call, timed = "challenge()", True
 
     def __init__(self, progress, clock=time.time):
-        super().__init__([], lambda id, right: progress.record(id, right), clock)
+        super().__init__([], progress.record, clock)
         self._progress = progress
 
     def _load(self):
         state, lines = self._progress.challenge()
-        if progress_file.location() is None:
-            return self._state if self._state["ids"] else None, lines
-        return state, lines
+        return (state, lines) if state is None or _is_sound(state) else (None, [*lines, CHANGED])
 
     def _save(self, state):
-        self._state = state
-        return self._progress.keep_challenge(state) if progress_file.location() else []
+        return self._progress.keep_challenge(state)
 
-    def _begin(self, state):
-        number, won = (state["number"], state["won"]) if state else (0, None)
-        ids = draw(number + 1, pool())
-        return self._ask({"number": number + 1, "ids": ids, "problems": [], "won": won})
-
-    def _finish(self, state):
-        if self._all_right(state):
-            taken = sum(record["seconds"] for record in state["problems"])
-            state["won"] = {"number": state["number"], "date": progress_file.now(), "seconds": taken, "name": None}
-
-    @staticmethod
-    def _all_right(state):
-        return len(state["problems"]) == len(PROBLEMS) and all(record["right"] for record in state["problems"])
+    def _draw(self, number):
+        return draw(number, pool())
 
     def _verdict(self, state):
-        if not self._all_right(state):
-            right = sum(record["right"] for record in state["problems"])
+        right = [problem["right"] for problem in state["problems"]].count(True)
+        if right < len(PROBLEMS):
             return [f"{right} of {len(PROBLEMS)} right. The badge is for all five: another try has other problems."]
+        if not state["won"] or state["won"]["number"] != state["number"]:
+            taken = sum(problem["seconds"] for problem in state["problems"])
+            state["won"] = {"number": state["number"], "date": kept.now(), "seconds": taken, "name": None}
         taken = clock_text(state["won"]["seconds"])
         return [f'Five of five in {taken}: you are a Freezing Master. {self.call}.badge("your name") shows it.']
 
@@ -354,22 +312,32 @@ class Challenge(Round):
         return won
 
 
+def _is_sound(state):
+    """Whether a state from the file can be played on: it may have been edited by hand."""
+    try:
+        won, problems = state["won"], state["problems"]
+        numbers = [state["number"], *(problem[key] for problem in problems for key in ("started", "attempts"))]
+        numbers += [problem["seconds"] for problem in problems if problem["right"] is not None]
+        if won:
+            numbers += [won["seconds"], won["number"], datetime.datetime.fromisoformat(won["date"]).year]
+        return all(map(math.isfinite, numbers)) and 0 < len(problems) <= len(state["ids"])
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
 def run_repair(question, code):
     """Run repaired code and the problem's check in the sandbox. Returns sandbox.Outcome."""
-    framework = framework_of(question)
     # keras_lab before keras: it keeps TensorFlow from logging
-    imports = {"keras": ("utils.keras_lab", "keras"), "torch": ("torch",), None: ()}[framework]
-    return sandbox.run(code, question["check"], imports=("utils.evidence", *imports))
+    imports = {"keras": ["utils.keras_lab", "keras"], "torch": ["torch"], None: []}[framework_of(question)]
+    return sandbox.run(code, question["check"], imports=["utils.freeze_report", *imports])
 
 
 def answer_lines(question):
     """The right answer of a problem, as lines; a line with line breaks in it is code."""
     if question["kind"] == "repair":
         return ["A repair:", question["right"][0].strip("\n") + "\n"]
-    if "options" in question:
-        right = [f"{key}) {option['text']}" for key, option in question["options"].items() if option.get("right")]
-        return [f"The answer: {'; '.join(right)}"]
-    return ["The answer:", str(question["answer"]).strip() + "\n"]
+    right = [f"{key}) {option['text']}" for key, option in question.get("options", {}).items() if option.get("right")]
+    return [f"The answer: {'; '.join(right)}"] if right else ["The answer:", f"{str(question['answer']).strip()}\n"]
 
 
 def task_lines(question, call):

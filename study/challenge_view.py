@@ -1,12 +1,13 @@
 """How the challenge and the practice round look: static HTML without a kernel, ipywidgets where one lives.
 
-As in `views`: only Button, Textarea, HTML and boxes, no JavaScript. The widgets are made once and change what they say,
-so that the focus is never on something that vanishes. The remaining time is written by the kernel, once a second.
+As in `views`: no JavaScript. The widgets are made once and change what they say, so that the focus is never on
+something that vanishes. The remaining time is written by the kernel, once a second.
 """
 
 import asyncio
 import base64
 import html
+import time
 
 from . import views
 from .challenge import NAMES, answer_lines, clock_text
@@ -14,6 +15,7 @@ from .questions import KEYS, StudyError
 
 CHALLENGE = {"id": "09/challenge"}
 _SECONDS = 1.0  # between two looks at the clock
+_LATE = 5.0  # seconds by which a text may come after the press that hands it in
 
 
 def challenge_bundle(limits):
@@ -41,21 +43,20 @@ def practice_bundle(problems):
 
 
 def _repair(question):
-    repair = f"<pre><code>{html.escape(answer_lines(question)[1].rstrip(), quote=False)}</code></pre>"
     folds = views.fold("Hint", views.text_html(question["hint"]))
-    folds += views.fold("A repair", repair + views.text_html(question["explanation"]))
+    folds += views.fold("A repair", _html(answer_lines(question)[1]) + views.text_html(question["explanation"]))
     return views.static(question, folds)
 
 
+def _html(line):
+    """A line to tell; one that holds line breaks is code."""
+    is_code = "\n" in line
+    return f"<pre><code>{html.escape(line.rstrip(), quote=False)}</code></pre>" if is_code else views.text_html(line)
+
+
 def lines_html(lines):
-    """Lines to tell, as HTML: a line that holds line breaks is code."""
-    parts = [
-        f"<pre><code>{html.escape(line.rstrip(), quote=False)}</code></pre>"
-        if "\n" in line
-        else f"<div>{views.text_html(line)}</div>"
-        for line in lines
-    ]
-    return f'<div role="status">{"".join(parts)}</div>'
+    """Lines to tell, as the live region that a screen reader speaks."""
+    return f'<div role="status">{"".join(f"<div>{_html(line)}</div>" for line in lines)}</div>'
 
 
 def badge_bundle(svg, label):
@@ -76,31 +77,31 @@ class RoundView(views.View):
         import ipywidgets
 
         self.w, self.round, self.badge, self.save = ipywidgets, round_, badge, save
-        self.shown, self.ended, self.counting, self.chosen, self.turn = "nothing yet", False, None, set(), 0
-        style = views.STYLE + "".join(map(views.hide, hidden))
-        self.head, self.clock = self.text(style), self.text("")
-        self.go, self.end = self.button("Start", self.on_go), self.button("Give up", self.on_end)
-        self.task = self.text("")
+        self.shown, self.ended, self.counting, self.turn = "nothing yet", False, None, 0
+        self.question, self.chosen, self.judged, self.pressed = {}, set(), "", -_LATE
+        self.clock, self.task, self.feedback, self.picture = (
+            self.text(value) for value in ("", "", lines_html(()), "")
+        )
+        self.go = self.button("Start", self.on_go)
+        self.end = self.button("Give up", lambda _: self.act(round_.give_up))
         self.options = [self.row(lambda _, key=key: self.on_option(key)) for key in KEYS]
-        self.input, self.name = self.area(""), self.area("Your name, for the badge", rows=1)
+        self.input, self.name = self.area("Your answer"), self.area("Your name, for the badge", rows=1)
         self.input.add_class("study-code")
-        self.check = self.button("Check", self.on_check)
-        self.feedback = self.text(lines_html(()))
-        self.show, self.keep = self.button("Show the badge", self.on_badge), self.button("Save the badge", self.on_save)
-        self.picture = self.text("")
+        self.input.observe(self.on_text, "value")
+        self.check = self.button("Check", lambda _: self.on_check())
+        self.show = self.button("Show the badge", lambda _: self.act(self.show_badge))
+        self.keep = self.button("Save the badge", lambda _: self.act(self.save, self.name.value or None))
+        head, row = self.text(views.STYLE + "".join(map(views.hide, hidden))), ipywidgets.HBox
+        above = [head, self.clock, row([self.go, self.end]), self.task, *self.options, self.input, self.check]
+        below = [self.feedback, self.name, row([self.show, self.keep]), self.picture]
+        self.outer = ipywidgets.VBox([*above, *below])
+        for name in ("study-box", "study-even"):
+            self.outer.add_class(name)
         self.refresh()
         round_.views.append(self.refresh)
 
     def view(self):
         """The widget to display."""
-        self.outer = self.w.VBox(
-            [
-                *(self.head, self.clock, self.w.HBox([self.go, self.end]), self.task, *self.options, self.input),
-                *(self.check, self.feedback, self.name, self.w.HBox([self.show, self.keep]), self.picture),
-            ]
-        )
-        for name in ("study-box", "study-even"):
-            self.outer.add_class(name)
         return self.outer
 
     def area(self, placeholder, **fields):
@@ -116,70 +117,59 @@ class RoundView(views.View):
             stage, state, told = self.round.look()
         except StudyError as error:
             stage, state, told = "idle", None, [str(error)]
-        asked = stage in ("asking", "told") or (stage == "over" and state["problems"])
-        key = (state["number"], len(state["problems"]), state["problems"][-1]["started"]) if asked else None
-        ended = asked and stage != "asking"
+        going, asked, lines = stage in ("asking", "told"), stage != "idle", [*lines, *told]
+        key = (state["number"], len(state["problems"])) if asked else None
         if key != self.shown:
             self.shown, self.ended = key, False
-            self.set_task(self.round.question(state) if asked else None)
+            self.set_task(self.round.question(state) if asked else {})
             self.feedback.value = lines_html(())
-        if (
-            ended and not self.ended and not lines and not told
-        ):  # in another view, by code, or before this view was made
-            told = self.round.outcome(state)
+        ended = asked and stage != "asking"
+        if ended and not self.ended and not lines:  # in another view, by code, or before this view was made
+            lines = self.round.outcome(state)
         self.ended = ended
-        if asked:
-            self.clock.value = f'<div role="timer">{html.escape(self.round.heading(state))}</div>'
-        else:
-            self.clock.value = ""
-        going = stage in ("asking", "told")
+        self.clock.value = f'<div role="timer">{html.escape(self.round.heading(state))}</div>' if asked else ""
         self.go.description = {"asking": "Go on below", "told": "Next problem"}.get(stage, "Start")
         visible(self.end, going)
         for widget in (self.name, self.show, self.keep):
-            visible(widget, self.badge and state and state.get("won") and not going)
-        if lines or told:
-            # a blank more or less: the same text again would not be spoken
-            self.turn ^= 1
-            self.feedback.value = lines_html([*lines, *told]) + " " * self.turn
+            visible(widget, self.badge and state and state["won"] and not going)
+        if lines:
+            self.turn ^= 1  # a blank more or less: the same text again would not be spoken
+            self.feedback.value = lines_html(lines) + " " * self.turn
         self.count(stage)
 
     def set_task(self, question):
-        """Show a problem's text and inputs, or none."""
-        self.question, self.chosen = question, set()
-        repair = bool(question) and question["kind"] == "repair"  # its code stands in the text area
-        self.task.value = views.heading({**question, "code": None} if repair else question) if question else ""
-        options = question.get("options", {}) if question else {}
+        """Show a problem's text and inputs, or none ({})."""
+        self.question, self.chosen, kind = question, set(), question.get("kind")
+        repair = kind == "repair"  # its code stands in the text area
+        self.task.value = views.heading(question | {"code": None} if repair else question) if question else ""
         for key, row in zip(KEYS, self.options, strict=True):
-            visible(row, key in options)
+            visible(row, key in question.get("options", {}))
             self.mark(key)
-        typed = question and "options" not in question
-        self.input.value = question["code"] if repair else ""
+        self.judged = self.input.value = question["code"] if repair else ""
         self.input.rows = self.input.value.count("\n") + 2
-        self.input.placeholder = "Your answer"
-        visible(self.input, typed)
+        typed = question and "options" not in question
         self.check.description = "Run and check" if repair else "Check"
-        visible(self.check, typed or (question and question["kind"] == "multiple"))
+        visible(self.input, typed)
+        visible(self.check, typed or kind == "multiple")
 
     def mark(self, key):
-        """An option's text, with its mark when several may be chosen."""
-        option = ((self.question or {}).get("options") or {}).get(key)
+        """Write an option's text, with its tick when several may be chosen."""
+        option = self.question.get("options", {}).get(key)
         if option:
-            several = self.question["kind"] == "multiple"
-            mark = ("☑ " if key in self.chosen else "☐ ") if several else ""
-            self.label(self.options[KEYS.index(key)], f"{mark}{key}) {option['text']}")
+            tick = ("☑ " if key in self.chosen else "☐ ") if self.question["kind"] == "multiple" else ""
+            self.label(self.options[KEYS.index(key)], f"{tick}{key}) {option['text']}")
 
     def count(self, stage):
         """While a problem is asked against the clock, look at it again every second."""
-        if stage != "asking" or not self.round.timed or (self.counting and not self.counting.done()):
-            return
-        try:
-            self.counting = asyncio.get_running_loop().create_task(self.tick())
-        except RuntimeError:  # no loop: the time is still told at each action
-            self.counting = None
+        if stage == "asking" and self.round.timed and (self.counting is None or self.counting.done()):
+            try:
+                self.counting = asyncio.get_running_loop().create_task(self.tick())
+            except RuntimeError:  # no loop: the time is still told at each action
+                self.counting = None
 
     async def tick(self):
         """Write the remaining time until it is over, or until the problem is."""
-        while self.round.left() is not None:
+        while self.round.look()[0] == "asking":
             await asyncio.sleep(_SECONDS)
             self.refresh()
 
@@ -188,10 +178,9 @@ class RoundView(views.View):
     def act(self, action, *values):
         """Do it, and tell what came of it, or why not."""
         try:
-            lines = action(*values)
+            self.refresh(action(*values))
         except StudyError as error:
-            lines = [str(error)]
-        self.refresh(lines)
+            self.refresh([str(error)])
 
     def on_go(self, _):
         stage = self.round.look()[0]
@@ -199,32 +188,38 @@ class RoundView(views.View):
             return self.refresh(["The problem stands below: press Tab to go to its answers."])
         self.act(self.round.next if stage == "told" else self.round.start)
 
-    def on_end(self, _):
-        self.act(self.round.give_up)
-
     def on_option(self, key):
-        if self.question["kind"] == "multiple":
-            self.chosen ^= {key}
-            return self.mark(key)
-        self.act(self.round.answer, key)
+        if self.question["kind"] != "multiple":
+            return self.act(self.round.answer, key)
+        self.chosen ^= {key}
+        self.mark(key)
 
-    def on_check(self, _):
+    def on_check(self):
+        if "options" in self.question:
+            return self.act(self.round.answer, *sorted(self.chosen))
+        if self.input.value == self.judged:  # the press may have overtaken the text, which is judged when it comes
+            self.pressed = time.monotonic()
+            return self.refresh(["Write your answer first: what stands there was there before."])
+        self.judged, before = self.input.value, self.attempts()
         if self.question["kind"] == "repair":
             self.feedback.value = lines_html(["Your code is being run. The clock stands still."])
-            return self.act(self.round.repair, self.input.value)
-        chosen = self.question["kind"] == "multiple"
-        self.act(self.round.answer, *(sorted(self.chosen) if chosen else [self.input.value]))
+        self.act(self.round.repair if self.question["kind"] == "repair" else self.round.answer, self.judged)
+        if self.attempts() == before:  # what did not count may be handed in once more
+            self.judged = None
 
-    def on_badge(self, _):
-        def show():
-            bundle, lines = self.badge(self.name.value or None)
-            self.picture.value = bundle["text/html"]
-            return lines
+    def attempts(self):
+        state = self.round.look()[1]
+        return state and state["problems"][-1]["attempts"]
 
-        self.act(show)
+    def on_text(self, _):
+        if time.monotonic() - self.pressed < _LATE and self.input.value != self.judged:
+            self.pressed = -_LATE
+            self.on_check()
 
-    def on_save(self, _):
-        self.act(lambda: self.save(self.name.value or None))
+    def show_badge(self):
+        bundle, lines = self.badge(self.name.value or None)
+        self.picture.value = bundle["text/html"]
+        return lines
 
 
 def visible(widget, shown):
