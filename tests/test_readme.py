@@ -16,11 +16,12 @@ def asserted(path):
     return set(re.findall(r"^✔ \[(C\d\d)\]", guards.shown(guards.read(path)), re.MULTILINE))
 
 
-def test_the_rows_link_to_the_cells_that_assert_them_and_the_figure_is_the_notebooks():
-    """Else: `make refresh`, or correct the row."""
-    assert refresh.linked(README) == README
+def test_rows_map_and_figure_are_as_the_notebooks_have_them():
+    """Each row links to a cell that asserts it, the map counts the claims. Else: `make refresh`, or correct the row."""
+    text, picture = refresh.readme(README)
+    assert text == README and refresh.PICTURE.read_bytes() == picture
     assert all(refresh.LINK.search(row[0]) for row in refresh.ROW.finditer(README))
-    assert refresh.PICTURE.read_bytes() == refresh.picture()
+    assert {line[1] for line in refresh.MAP.findall(README)} == {path.stem for path in guards.PATHS}
 
 
 def test_every_row_that_a_notebook_asserts_stands_in_the_table_once():
@@ -31,12 +32,7 @@ def test_every_row_that_a_notebook_asserts_stands_in_the_table_once():
 
 def test_a_row_that_no_cell_asserts_is_told():
     with pytest.raises(SystemExit, match="no cell of it does"):
-        refresh.linked("| C99 | a | b | [01](notebooks/01_freeze_basics.ipynb) |")
-
-
-def test_the_map_names_every_notebook_and_tells_how_many_claims_it_asserts():
-    assert {line[1] for line in refresh.MAP.findall(README)} == {path.stem for path in guards.PATHS}
-    assert refresh.counted(README) == README
+        refresh.readme("| C99 | a | b | [01](notebooks/01_freeze_basics.ipynb) |")
 
 
 def test_links_within_the_project_lead_somewhere_and_commands_exist():

@@ -8,8 +8,6 @@ from pathlib import Path
 import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
-# What nbformat raises for a file that holds no notebook, or one of a newer format.
-NO_NOTEBOOK = (ValueError, TypeError, AttributeError, LookupError, RecursionError, nbformat.ValidationError)
 
 
 def notebooks(folder=ROOT / "notebooks"):
@@ -25,11 +23,11 @@ def read(path):
             notebook.nbformat_minor = nbformat.v4.nbformat_minor
             _, notebook = nbformat.validator.normalize(notebook)  # gives an id to cells that have none
             nbformat.validate(notebook)
+        return notebook
     except OSError as error:
         sys.exit(f"Cannot read {path} ({error.strerror}): look at its name and its rights.")
-    except NO_NOTEBOOK:
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError, nbformat.ValidationError):
         sys.exit(f"{path} is not a notebook of format 1 to 4: restore it, or leave it out.")
-    return notebook
 
 
 def code_cells(notebook):

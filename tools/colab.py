@@ -14,18 +14,14 @@ import zipfile
 from pathlib import Path
 
 from tools import ROOT, notebooks, read, write
-from tools.publish import without_badge
+from tools.publish import BADGE
 
-CARRIED = ("utils", "study", "data", "LICENSE")
+CARRIED = ("utils/**/*", "study/**/*", "data/**/*", "LICENSE")
 LEFT_OUT = ("__pycache__", "teaching")
 WIDTH = 1000  # characters a line of the packed course: an editor shows many short lines, or one very long, slowly
 SET_UP = '''\
 # @title Set-up: it holds the course itself
-import base64
-import io
-import os
-import sys
-import zipfile
+import base64, io, os, sys, zipfile
 
 PACKED = """
 {packed}
@@ -48,23 +44,21 @@ def main(arguments=None):
         parser.error(f"the copies would replace the notebooks in {options.to}: choose another folder")
     source = set_up(packed(ROOT))
     for path in paths:
-        notebook = read(path)
-        for cell in notebook.cells:
-            if cell.id == "setup":
-                cell.source = source
-            elif cell.cell_type == "markdown":
-                cell.source = without_badge(cell.source)  # it is on Colab already
-        write(notebook, options.to / path.name)
-        print(f"{os.path.relpath(options.to / path.name)}: {(options.to / path.name).stat().st_size / 1e6:.1f} MB")
+        notebook, copy = read(path), options.to / path.name
+        for cell in notebook.cells:  # without a badge: it is on Colab already
+            cell.source = source if cell.id == "setup" else BADGE.sub("", cell.source)
+        write(notebook, copy)
+        print(f"{os.path.relpath(copy)}: {copy.stat().st_size / 1e6:.1f} MB")
 
 
 def packed(root):
     """The course's code and data as a zip archive, the same bytes from the same files. Returns bytes."""
-    files = [path for name in CARRIED for path in [root / name, *(root / name).rglob("*")] if path.is_file()]
     archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
-        for path in sorted(path for path in files if not set(LEFT_OUT) & set(path.parts)):
-            target.writestr(zipfile.ZipInfo(path.relative_to(root).as_posix()), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(archive, "w") as target:
+        for path in sorted(path for name in CARRIED for path in root.glob(name) if path.is_file()):
+            if not set(LEFT_OUT) & set(path.parts):
+                name = zipfile.ZipInfo(path.relative_to(root).as_posix())
+                target.writestr(name, path.read_bytes(), zipfile.ZIP_DEFLATED)
     return archive.getvalue()
 
 

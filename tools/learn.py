@@ -48,13 +48,12 @@ def renew(number):
     if len(found) != 1:
         sys.exit(f"There is no notebook {number or 'without a number'}: write for example `make fresh NOTEBOOK=03`.")
     copy = LEARN / found[0].name
-    if copy.exists():
-        yours = next(path for i in range(1, 10**6) if not (path := copy.with_stem(f"{copy.stem}_yours{i}")).exists())
-        try:
-            copy.rename(yours)
-        except OSError as error:
-            sys.exit(f"Cannot rename {copy} ({error.strerror}): nothing is lost, mend that and run the same again.")
-        print(f"Your copy is now {yours.name}.")
+    yours = next(path for i in range(1, 10**6) if not (path := copy.with_stem(f"{copy.stem}_yours{i}")).exists())
+    try:
+        if copy.exists():
+            print(f"Your copy is now {copy.rename(yours).name}.")
+    except OSError as error:
+        sys.exit(f"Cannot rename {copy} ({error.strerror}): nothing is lost, mend that and run the same again.")
     write(learners(found[0]), copy)
 
 

@@ -15,14 +15,15 @@ from tools import ROOT, notebooks, read, write
 USE = "write `make publish REPO=owner/name TAG=v1`"
 COLAB = "https://colab.research.google.com/github/"
 REPOSITORY = re.compile(r"[A-Za-z0-9-]{1,39}/(?!\.+$)[A-Za-z0-9._-]{1,100}(?<!\.git)")
-TAG = re.compile(r"[A-Za-z0-9_](\.?[A-Za-z0-9_-]){0,50}(?<!\.lock)")  # of the tags that git takes, the plain ones
+TAG = re.compile(
+    r"(?!HEAD$)[A-Za-z0-9_](\.?[A-Za-z0-9_-]){0,50}(?<!\.lock)"
+)  # of the tags that git takes, the plain ones
 BADGE = re.compile(rf"^\[.*\]\({re.escape(COLAB)}\S*\)\n*", re.MULTILINE)
-LINK = re.compile(rf"{re.escape(COLAB)}([^\s/]+/[^\s/]+)/blob/([^\s/]+)/")
 MARKED = re.compile(r"(?<=<!-- published -->\n).*?(?=<!-- /published -->)", re.DOTALL)
 NOWHERE = "No link opens this copy on Colab: it does not know yet where it is published.\n"
 PARAGRAPH = """\
-The link under each notebook's title opens it there, or choose here: {links}. The first cell fetches the course, release
-{tag}, from [{repo}](https://github.com/{repo}/tree/{tag}).
+The link under each notebook's title opens it there, and its first cell fetches the course, release {tag}, from
+[{repo}](https://github.com/{repo}/tree/{tag}).
 """
 
 SET_UP = """\
@@ -45,7 +46,11 @@ FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["plum
 
 def main(arguments):
     """Publish as the command line says, REPO TAG or --undo. Exits with one sentence, having changed nothing."""
-    place = None if arguments == ["--undo"] else checked(*arguments)
+    place = None if arguments == ["--undo"] else (*arguments, "", "")[:2]
+    if place and not REPOSITORY.fullmatch(place[0]):
+        sys.exit(f"REPO={place[0]!r} is no repository on GitHub: {USE}.")
+    if place and not TAG.fullmatch(place[1]):
+        sys.exit(f"TAG={place[1]!r} cannot be the tag (letters, digits, and single dots, - or _ between them): {USE}.")
     changed = {path: text for path, text in texts(ROOT, place).items() if text != path.read_text(encoding="utf-8")}
     for path, text in changed.items():
         write(text, path)
@@ -54,30 +59,14 @@ def main(arguments):
         print(f"Now run the tests, commit, `git tag {place[1]}`, and push both to {place[0]}.")
 
 
-def checked(repo="", tag=""):
-    """The repository on GitHub and the tag, both texts. Exits with one sentence when they cannot be that."""
-    if not REPOSITORY.fullmatch(repo):
-        sys.exit(f"REPO={repo!r} is no repository on GitHub: {USE}.")
-    if not TAG.fullmatch(tag) or tag == "HEAD":
-        sys.exit(f"TAG={tag!r} cannot be the tag (letters, digits, and single dots, - or _ between them): {USE}.")
-    return repo, tag
-
-
 def texts(root, place):
     """What the files of the course in `root` say when it is published there: {path: text}. Exits with one sentence."""
-    paths = notebooks(root / "notebooks")
-    return {root / "README.md": readme(root, place)} | {path: published(path, place) for path in paths}
-
-
-def readme(root, place):
-    """The text of the README."""
     text = (root / "README.md").read_text(encoding="utf-8")
     if len(MARKED.findall(text)) != 1:
         sys.exit("README.md needs the lines <!-- published --> and <!-- /published --> once: restore them.")
-    if not place:
-        return MARKED.sub(NOWHERE, text)
-    links = ", ".join(f"[{path.stem[:2]}]({address(path.stem, place)})" for path in notebooks(root / "notebooks"))
-    return MARKED.sub(lambda _: PARAGRAPH.format(links=links, repo=place[0], tag=place[1]), text)
+    paragraph = PARAGRAPH.format(repo=place[0], tag=place[1]) if place else NOWHERE
+    readme = {root / "README.md": MARKED.sub(lambda _: paragraph, text)}
+    return readme | {path: published(path, place) for path in notebooks(root / "notebooks")}
 
 
 def published(path, place):
@@ -86,8 +75,9 @@ def published(path, place):
     cells = {cell.id: cell for cell in notebook.cells}
     if not cells.keys() >= {"title", "setup"} or not cells["title"].source.startswith("# "):
         sys.exit(f"{path} needs a cell title that begins with # and a code cell setup (their ids): restore them.")
-    heading, _, rest = without_badge(cells["title"].source).partition("\n")
-    badge = f"\n\n[▶ Open in Colab]({address(path.stem, place)})" if place else ""
+    heading, _, rest = BADGE.sub("", cells["title"].source).partition("\n")
+    address = f"{COLAB}{place[0]}/blob/{place[1]}/notebooks/{path.name}" if place else ""
+    badge = f"\n\n[▶ Open in Colab]({address})" if place else ""
     cells["title"].source = f"{heading}{badge}\n\n{rest.lstrip()}"
     cells["setup"].update(source=set_up(place), metadata=nbformat.from_dict(FOLDED))
     return nbformat.writes(notebook) + "\n"
@@ -96,22 +86,6 @@ def published(path, place):
 def set_up(place):
     """The code of the set-up cell, the same in all notebooks."""
     return FETCHING.replace("REPO", place[0]).replace("TAG", place[1]) if place else SET_UP
-
-
-def address(name, place):
-    """Where Colab shows a notebook of the published course; name: such as "01_freeze_basics"."""
-    return f"{COLAB}{place[0]}/blob/{place[1]}/notebooks/{name}.ipynb"
-
-
-def without_badge(text):
-    """A Markdown text without lines that are a link, or a picture with a link, to Colab."""
-    return BADGE.sub("", text)
-
-
-def current(root):
-    """Where the course in `root` is published, as its README tells: repository and tag; None when it is not."""
-    found = LINK.search((root / "README.md").read_text(encoding="utf-8"))
-    return found and found.groups()
 
 
 if __name__ == "__main__":

@@ -25,14 +25,12 @@ from utils.evidence import CLAIM_MARK
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # As in every notebook that JupyterLab saves, less the version of Python: a notebook is the same from every machine.
-METADATA = {
-    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-    "language_info": {
-        "file_extension": ".py",
-        "mimetype": "text/x-python",
-        "name": "python",
-        "pygments_lexer": "ipython3",
-    },
+LANGUAGE = {"file_extension": ".py", "mimetype": "text/x-python", "name": "python", "pygments_lexer": "ipython3"}
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+METADATA = {"kernelspec": KERNEL, "language_info": LANGUAGE}
+REASONS = {
+    CellTimeoutError: "it ran too long (--timeout gives it more)",
+    DeadKernelError: "the kernel died; most often the memory was used up",
 }
 PICTURE = ROOT / "tools/site/truth_table.png"
 SHOWN = "02_recompile_pitfall", "keras-table"  # the notebook and the cell whose figure README.md shows
@@ -42,14 +40,14 @@ LINK = re.compile(r"\(notebooks/(\w+)\.ipynb(?:#cell-id=([\w-]+))?\)")
 
 
 class Result(NamedTuple):
-    """What one notebook took; `failure` says in words which cell failed, and why."""
+    """What one notebook took: seconds, and MB at the peak; `failure` says in words which cell failed, and why."""
 
-    path: Path
+    name: str
     cells: int
     claims: int
     seconds: float
-    peak: int  # MB
-    failure: str | None
+    peak: int
+    failure: str
 
 
 def main(arguments=None):
@@ -60,78 +58,52 @@ def main(arguments=None):
     parser.add_argument("--timeout", type=int, default=600, metavar="SECONDS", help="for one cell (default: 600)")
     options = parser.parse_args(arguments)
     paths = options.notebooks or notebooks()
-    read_in = [without_outputs(read(path)) for path in paths]
     results = []
-    with tqdm(total=sum(len(cells_to_run(notebook)) for notebook in read_in), unit="cell", leave=False) as bar:
-        for path, notebook in zip(paths, read_in, strict=True):
-            bar.set_description(path.stem)
-            results.append(execute(path, notebook, options.timeout, bar))
-            if options.to:
-                write(notebook, options.to / path.name)
-            elif not results[-1].failure:
-                write(notebook, path)
+    for path, notebook in tqdm([(path, without_outputs(read(path))) for path in paths], unit="notebook", leave=False):
+        results.append(execute(path, notebook, options.timeout))
+        if options.to or not results[-1].failure:
+            write(notebook, options.to / path.name if options.to else path)
     print(table(results))
-    failed = [result for result in results if result.failure]
-    for result in failed:
-        print(f"\nFAILED: {os.path.relpath(result.path)}, {result.failure}", file=sys.stderr)
-    if not (failed or options.notebooks or options.to):
-        PICTURE.write_bytes(picture())
-        write(counted(linked((ROOT / "README.md").read_text(encoding="utf-8"))), ROOT / "README.md")
-    return int(bool(failed))
+    failures = [f"\nFAILED: {result.name}, {result.failure}" for result in results if result.failure]
+    print(*failures, sep="\n", end="", file=sys.stderr)
+    if not (failures or options.notebooks or options.to):
+        text, picture = readme((ROOT / "README.md").read_text(encoding="utf-8"))
+        write(text, ROOT / "README.md")
+        PICTURE.write_bytes(picture)
+    return int(bool(failures))
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
 
 
-def cells_to_run(notebook):
-    """The code cells that are not empty, each with its index among all cells."""
-    return [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()]
-
-
-def execute(path, notebook, timeout=600, bar=None):
+def execute(path, notebook, timeout=600):
     """Run a notebook's cells in its folder, on a fresh kernel, up to the first that fails; outputs go into `notebook`.
 
-    timeout: seconds for a cell. bar: a tqdm bar that is moved by one for each cell. Returns a Result. Exits with one
-    sentence when the kernel does not start.
+    timeout: seconds for a cell. Returns a Result. Exits with one sentence when the kernel does not start.
     """
-    client = NotebookClient(
-        notebook,
-        timeout=timeout,
-        kernel_name="python3",
-        record_timing=False,
-        store_widget_state=False,
-        resources={"metadata": {"path": str(path.parent)}},
-    )
+    where = {"metadata": {"path": str(path.parent)}}
+    form = {"kernel_name": "python3", "record_timing": False, "store_widget_state": False, "resources": where}
+    client = NotebookClient(notebook, timeout=timeout, **form)
     # Under pytest ipykernel would drop what C code and child processes print (see conftest.py). The learner's progress
     # is not ours to write, and stored widgets would only name a kernel that has ended: what is stored is static.
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     environment |= {"FREEZING_PROGRESS": "off", "FREEZING_WIDGETS": "off"}
-    cells, failure, start = cells_to_run(notebook), None, time.perf_counter()
+    cells, failure, start = code_cells(notebook), "", time.perf_counter()
     try:
         with client.setup_kernel(env=environment, stdout=DEVNULL, stderr=DEVNULL):  # its log: outputs go elsewhere
-            for prompt, (index, cell) in enumerate(cells, start=1):
+            for number, cell in enumerate(cells, start=1):
                 try:
-                    client.execute_cell(cell, index)
-                except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-                    failure = f"cell [{prompt}] `{cell.source.strip().splitlines()[0]}`\n  {reason(error, timeout)}"
+                    client.execute_cell(cell, notebook.cells.index(cell))
+                except (CellExecutionError, *REASONS) as error:
+                    last = getattr(error, "evalue", "").strip().rpartition("\n")[2]
+                    why = REASONS.get(type(error)) or f"{error.ename}: {last}"
+                    failure = f"code cell {number} `{cell.source.strip().splitlines()[0]}`\n  {why}"
                     break
-                finally:
-                    if bar is not None:
-                        bar.update()
             peak = peak_memory(client.km.provisioner.pid)
     except (OSError, RuntimeError) as error:  # not of a cell: those are caught above
         sys.exit(f"{path}: its kernel does not start ({error}): look for room on the disk and in memory.")
     tidy(notebook)
-    return Result(path, len(cells), count_claims(notebook), time.perf_counter() - start, peak, failure)
-
-
-def reason(error, timeout):
-    """One line on why a cell failed."""
-    if isinstance(error, CellTimeoutError):
-        return f"it ran longer than {timeout} s (--timeout gives it more)"
-    if isinstance(error, DeadKernelError):
-        return "the kernel died; most often the memory was used up"
-    return f"{error.ename}: {(error.evalue.strip().splitlines() or [''])[-1]}"
+    return Result(path.stem, len(cells), count_claims(notebook), time.perf_counter() - start, peak, failure)
 
 
 def peak_memory(pid):
@@ -162,21 +134,15 @@ def tidy(notebook):
 
 def table(results):
     """The results as a table of text, with a total row: sums, and the highest memory."""
-    rows = [[r.path.stem, r.cells, r.claims, r.seconds, r.peak, "FAILED" if r.failure else "ok"] for r in results]
-    _, cells, claims, seconds, peaks, verdicts = zip(*rows, strict=True)
-    failed = verdicts.count("FAILED")
+    failed = sum(bool(result.failure) for result in results)
+    _, cells, claims, seconds, peaks, _ = zip(*results, strict=True)
     total = ["total", sum(cells), sum(claims), sum(seconds), max(peaks), f"{failed} FAILED" if failed else "ok"]
+    rows = [[*result[:-1], "FAILED" if result.failure else "ok"] for result in results]
     headers = ["notebook", "code cells", "claims", "seconds", "peak MB", "result"]
     return tabulate([*rows, SEPARATING_LINE, total], headers=headers, floatfmt=".1f")
 
 
 # --- what README.md shows of the notebooks ----------------------------------------------------------------------------
-
-
-@functools.cache
-def stored(name):
-    """The notebook of that name, with its outputs."""
-    return read(ROOT / "notebooks" / f"{name}.ipynb")
 
 
 def printed(cell):
@@ -189,27 +155,24 @@ def count_claims(notebook):
     return sum(line.startswith(f"{CLAIM_MARK} ") for cell in code_cells(notebook) for line in printed(cell))
 
 
-def linked(text):
-    """The README's text, each row's links set to the cells that assert it. Exits with one sentence when none does."""
+def readme(text):
+    """The README's text brought up to date, and its figure: text and PNG (bytes).
 
-    def to_cell(row, match):
-        for cell in code_cells(stored(match[1])):
+    In the table of claims each link leads to the cell that asserts its row; the map's last column is how many claims
+    a notebook's stored outputs show. Exits with one sentence when no cell asserts a row.
+    """
+    stored = functools.cache(lambda name: read(ROOT / "notebooks" / f"{name}.ipynb"))
+
+    def to_cell(row, link):
+        for cell in code_cells(stored(link[1])):
             if any(line.startswith(f"{CLAIM_MARK} [{row}]") for line in printed(cell)):
-                return f"(notebooks/{match[1]}.ipynb#cell-id={cell.id})"
-        sys.exit(f"README.md says that {match[1]} asserts {row}, but no cell of it does: correct one of the two.")
+                return f"(notebooks/{link[1]}.ipynb#cell-id={cell.id})"
+        sys.exit(f"README.md says that {link[1]} asserts {row}, but no cell of it does: correct one of the two.")
 
-    return ROW.sub(lambda line: LINK.sub(lambda match: to_cell(line[1], match), line[0]), text)
-
-
-def counted(text):
-    """The README's text, the last column of its map set to how many claims each notebook's stored outputs show."""
-    return MAP.sub(lambda line: f"{line[1]} {count_claims(stored(line[2]))} |", text)
-
-
-def picture():
-    """The figure of the README as a notebook stores it: PNG, bytes."""
+    text = ROW.sub(lambda line: LINK.sub(lambda link: to_cell(line[1], link), line[0]), text)
+    text = MAP.sub(lambda line: f"{line[1]} {count_claims(stored(line[2]))} |", text)
     outputs = next(cell for cell in code_cells(stored(SHOWN[0])) if cell.id == SHOWN[1]).outputs
-    return base64.b64decode(next(o.data["image/png"] for o in outputs if "image/png" in o.get("data", ())))
+    return text, base64.b64decode(next(o.data["image/png"] for o in outputs if "image/png" in o.get("data", ())))
 
 
 if __name__ == "__main__":
