@@ -77,7 +77,7 @@ class RoundView(views.View):
         import ipywidgets
 
         self.w, self.round, self.badge, self.save = ipywidgets, round_, badge, save
-        self.shown, self.ended, self.counting, self.turn = "nothing yet", False, None, 0
+        self.shown, self.stage, self.ended, self.counting, self.turn = "nothing yet", "idle", False, None, 0
         self.question, self.chosen, self.judged, self.pressed = {}, set(), "", -_LATE
         self.clock, self.task, self.feedback, self.picture = (
             self.text(value) for value in ("", "", lines_html(()), "")
@@ -124,9 +124,9 @@ class RoundView(views.View):
             self.set_task(self.round.question(state) if asked else {})
             self.feedback.value = lines_html(())
         ended = asked and stage != "asking"
-        if ended and not self.ended and not lines:  # in another view, by code, or before this view was made
-            lines = self.round.outcome(state)
-        self.ended = ended
+        if ended and not self.ended and self.question["explanation"] not in lines:  # by code, or in another view
+            lines += self.round.outcome(state)
+        self.stage, self.ended = stage, ended
         self.clock.value = f'<div role="timer">{html.escape(self.round.heading(state))}</div>' if asked else ""
         self.go.description = {"asking": "Go on below", "told": "Next problem"}.get(stage, "Start")
         visible(self.end, going)
@@ -169,7 +169,7 @@ class RoundView(views.View):
 
     async def tick(self):
         """Write the remaining time until it is over, or until the problem is."""
-        while self.round.look()[0] == "asking":
+        while self.stage == "asking":
             await asyncio.sleep(_SECONDS)
             self.refresh()
 
@@ -183,10 +183,9 @@ class RoundView(views.View):
             self.refresh([str(error)])
 
     def on_go(self, _):
-        stage = self.round.look()[0]
-        if stage == "asking":
+        if self.stage == "asking":
             return self.refresh(["The problem stands below: press Tab to go to its answers."])
-        self.act(self.round.next if stage == "told" else self.round.start)
+        self.act(self.round.next if self.stage == "told" else self.round.start)
 
     def on_option(self, key):
         if self.question["kind"] != "multiple":

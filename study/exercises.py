@@ -7,6 +7,8 @@ how they are written. Frameworks are imported inside the checks that need one.
 """
 
 import copy
+import importlib
+import sys
 
 import numpy as np
 
@@ -26,25 +28,14 @@ def exercise(name):
     return register
 
 
-# ---------------------------------------------------------------- what several exercises need
-
-
 def _is_torch(model):
     return hasattr(model, "named_parameters")
 
 
-def _lab(model):
-    """The course's module for a model of its framework."""
-    if _is_torch(model):
-        from utils import torch_lab as lab
-    else:
-        from utils import keras_lab as lab
-    return lab
-
-
 def _trains(model):
     """Of a course model, (the parts that train whole, those that are frozen whole): two sets of names."""
-    rows = _lab(model).layer_table(model)
+    lab = importlib.import_module("utils.torch_lab" if _is_torch(model) else "utils.keras_lab")
+    rows = lab.layer_table(model)
     return {name for name, size, open_ in rows if open_ == size}, {name for name, _, open_ in rows if not open_}
 
 
@@ -90,9 +81,6 @@ def _two_phases(trainings, weights, keys):
     return None if np.allclose(rates, 0.1 * max(first_rates), rtol=0.01, atol=0) else "rate"
 
 
-# ---------------------------------------------------------------- 01
-
-
 @exercise("01/ex1")
 def last_block_and_head(model):
     open_, frozen = _trains(model)
@@ -108,14 +96,9 @@ def work_left(share):
     return _work(share, guesses | {16 / 30: "one-too-many", 16 / 29: "one-too-many"})
 
 
-# ---------------------------------------------------------------- 02
-
-
 @exercise("02/ex1")
 def fine_tune_in_two_fits(fine_tune):
-    from utils import keras_lab  # noqa: F401  (before keras: it keeps TensorFlow from logging)
-
-    import keras  # isort: skip
+    from utils.keras_lab import keras
 
     fits = []
     x, y, other = _gaussian(3, 16, 4)
@@ -178,9 +161,6 @@ def fine_tune_in_two_trainings(fine_tune):
     return found if found != "base-still" else "not-in-optimizer" if is_open else "flag-did-nothing"
 
 
-# ---------------------------------------------------------------- 03
-
-
 @exercise("03/ex1")
 def base_rests_while_the_head_trains(finetune):
     import torch
@@ -221,9 +201,7 @@ def base_rests_while_the_head_trains(finetune):
 
 @exercise("03/ex2")
 def statistics_rest_after_unfreezing(finetune):
-    from utils import keras_lab  # noqa: F401  (before keras: it keeps TensorFlow from logging)
-
-    import keras  # isort: skip
+    from utils.keras_lab import keras
 
     keras.utils.set_random_seed(0)
     layers = keras.layers
@@ -241,9 +219,6 @@ def statistics_rest_after_unfreezing(finetune):
     if statistics:
         return "nested" if all(name.startswith("block.") for name in statistics) else "statistics"
     return None
-
-
-# ---------------------------------------------------------------- 04
 
 
 @exercise("04/ex1")
@@ -298,9 +273,6 @@ def blocks_open_and_norms_rest(open_blocks):
     return None
 
 
-# ---------------------------------------------------------------- 05
-
-
 @exercise("05/ex1")
 def deepest_depth_within_noise(choose):
     luck = np.array([0, 0.06, -0.05, 0.03, -0.04])  # the seeds' own, the same at every depth
@@ -348,9 +320,6 @@ def first_two_blocks_rest(model):
     if changes or not (asleep["block1"] and asleep["block2"]):
         return "statistics"
     return "all-asleep" if asleep["block3"] or asleep["block4"] else None
-
-
-# ---------------------------------------------------------------- 06
 
 
 @exercise("06/ex1")
@@ -404,8 +373,7 @@ def head_trained_from_a_store(train_head):
 @exercise("06/ex2")
 def last_block_trained_from_a_store(tune_last_block):
     from utils import keras_lab
-
-    import tensorflow as tf  # isort: skip
+    from utils.keras_lab import tf
 
     x, y = data.images("target_pool", per_class=8)
     model = keras_lab.build(5)
@@ -440,14 +408,9 @@ def last_block_trained_from_a_store(tune_last_block):
     return "not-stored" if ran[0] else "cut-early" if ran[2] else None
 
 
-# ---------------------------------------------------------------- 09
-
-
 @exercise("09/ex1")
 def a_base_that_rests_is_told_from_one_that_moves(base_rests):
-    import sys
-
-    lab = sys.modules.get("utils.torch_lab") or sys.modules.get("utils.keras_lab")  # what the notebook uses
+    lab = sys.modules.get("utils.torch_lab") or importlib.import_module("utils.keras_lab")  # what the notebook uses
 
     cases = {  # which weights move, and how far: two numbers up and down, so that their sum stays; 0 is by one bit
         "nothing": (lambda name: False, 1),

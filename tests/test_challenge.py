@@ -68,7 +68,7 @@ def solve(game, right=True):
     return game.answer(question["answer"] if right else 10**6)
 
 
-# ---------------------------------------------------------------- the pool
+# --- the pool
 
 
 @pytest.mark.parametrize("framework", [None, *questions.FRAMEWORKS])
@@ -79,11 +79,8 @@ def test_the_pool_has_five_kinds_for_each_edition(framework, monkeypatch):
     assert len(challenge.draw(1, groups)) == len(challenge.practice_ids(groups)) == 5
     found = {challenge.framework_of(question) for group in groups.values() for question in group}
     assert found == ({framework, None} if framework else {"keras", "torch", None})
-
-
-def test_what_needs_a_library_that_is_missing_is_left_out(monkeypatch):
-    monkeypatch.setattr(challenge.importlib.util, "find_spec", lambda name: name != "torch")
-    assert {challenge.framework_of(q) for group in challenge.pool().values() for q in group} == {"keras", None}
+    monkeypatch.setattr(challenge.importlib.util, "find_spec", lambda name: name != "torch")  # what is not installed
+    assert {challenge.framework_of(q) for group in challenge.pool().values() for q in group} <= {"keras", None}
 
 
 def test_a_second_try_has_other_problems_and_the_same_number_the_same():
@@ -118,8 +115,10 @@ def test_the_code_prints_the_answer(question):
 
 
 @pytest.mark.parametrize("question", REPAIRS, ids=lambda question: question["id"])
-def test_stored_repairs_are_judged_as_they_say(question):
-    pytest.importorskip("utils.keras_lab")
+def test_stored_repairs_are_judged_as_they_say(question, monkeypatch):
+    keras = pytest.importorskip("utils.keras_lab").keras
+    build = keras.Model.compile  # a program of its own for each small network takes most of the time
+    monkeypatch.setattr(keras.Model, "compile", lambda *a, **k: build(*a, **{"jit_compile": False} | k))
     assert challenge.framework_of(question)  # what is imported beforehand
     for code in question["right"]:
         assert sandbox.judge(code, question["check"]) == sandbox.Outcome("done")
@@ -135,7 +134,7 @@ def test_repairs_run_in_the_sandbox(question):
     assert challenge.run_repair(question, question["code"]).mistake in question["mistakes"]
 
 
-# ---------------------------------------------------------------- clock and attempts
+# --- clock and attempts
 
 
 def test_won(file, clock, quick):
@@ -223,8 +222,8 @@ def test_repair_takes_no_time_off_the_clock_and_what_was_not_run_no_attempt(file
     assert game.look()[1]["problems"][-1]["seconds"] == question["seconds"] - 1
 
 
-def test_giving_up_and_a_second_try(file, clock, quick):
-    game = kernel(clock)
+def test_giving_up_and_a_second_try(clock, quick):
+    game = kernel(clock)  # no file: the try lives in the kernel
     with pytest.raises(study.StudyError, match="No round"):
         game.give_up()
     game.start()
@@ -242,23 +241,11 @@ def test_seconds_of_the_environment_shorten_and_never_lengthen(monkeypatch, cloc
         assert game.limit(question) == limit
 
 
-def test_without_a_file_the_try_lives_in_the_kernel(clock, quick):
-    game = kernel(clock)
-    game.start()
-    solve(game)
-    assert game.look()[0] == "told" and kernel(clock).look()[0] == "idle"
-
-
 DAMAGE = {
     "a question is gone": lambda state: state["ids"].insert(0, "09/gone"),
     "ids": lambda state: state.update(ids=5),
-    "number": lambda state: state.update(number="many"),
-    "no problem": lambda state: state.update(problems=[{}]),
     "a time": lambda state: state["problems"][0].update(started="now"),
-    "not a time": lambda state: state["problems"][0].update(started=float("nan")),
-    "too many": lambda state: state.update(problems=state["problems"] * 9),
     "a badge": lambda state: state.update(won={"number": 1}),
-    "nothing": lambda state: state.clear(),
 }
 
 
@@ -275,7 +262,7 @@ def test_a_try_that_cannot_be_gone_on_with_is_told_and_another_begins(file, cloc
     assert kernel(clock).look()[0] == "asking"
 
 
-# ---------------------------------------------------------------- what the learner calls
+# --- what the learner calls
 
 
 @pytest.fixture
@@ -329,7 +316,7 @@ def test_whatever_is_called_in_whatever_order_gets_a_sentence(play, clock):
             assert lines and "0x" not in " ".join(lines), (name, value)
 
 
-# ---------------------------------------------------------------- the sandbox
+# --- the sandbox
 
 
 @pytest.mark.parametrize(
@@ -350,10 +337,10 @@ def test_whatever_is_called_in_whatever_order_gets_a_sentence(play, clock):
 )
 def test_an_outcome_of_each_kind_is_one_sentence(code, kind, told):
     start = time.monotonic()
-    outcome = sandbox.run(code, seconds=1)
+    outcome = sandbox.run(code, seconds=1 if kind == "time" else 20)
     assert (outcome.kind, outcome.mistake) == (kind, None)
     assert told in outcome.text and "\n" not in outcome.text and bool(outcome.text) == (kind != "done")
-    assert outcome.counts == (kind != "syntax") and time.monotonic() - start < 30
+    assert outcome.counts == (kind != "syntax") and time.monotonic() - start < 7
 
 
 def test_the_check_names_the_first_expectation_that_fails():
@@ -421,7 +408,7 @@ def test_a_saved_badge_overwrites_nothing(tmp_path):
         badge.save("new", tmp_path / "nowhere")
 
 
-# ---------------------------------------------------------------- the view
+# --- the view
 
 
 @pytest.fixture
@@ -499,7 +486,7 @@ def test_a_press_that_overtakes_the_text_judges_the_new_text_and_costs_no_attemp
     assert game.look()[1]["problems"][0]["attempts"] == 1
     monkeypatch.setattr(challenge_view, "_LATE", 0)
     view.input.value = "no process"  # long after the press: it waits for the next one
-    assert game.look()[1]["problems"][0]["attempts"] == 1
+    assert "told" not in view.feedback.value
     view.check.click()
     view.check.click()  # what was not run may be handed in once more
     assert "told" in view.feedback.value
@@ -508,7 +495,8 @@ def test_a_press_that_overtakes_the_text_judges_the_new_text_and_costs_no_attemp
 def test_the_view_ends_a_problem_by_time_and_a_round_by_giving_up(view, clock):
     view.go.click()
     clock.now += 1000
-    view.refresh()
+    assert view.round.look()[2]  # told to somebody else
+    view.go.click()
     assert "✘ Time is over" in view.feedback.value and view.go.description == "Next problem"
     view.options[0].children[0].click()
     assert "go on with" in view.feedback.value and shown(view.end)

@@ -333,10 +333,7 @@ def cases():
 @pytest.fixture
 def quick(request, monkeypatch):
     """Keras translates each small network into a program of its own, which takes most of the time."""
-    from utils import keras_lab  # noqa: F401
-
-    import keras  # isort: skip
-    import tensorflow as tf
+    from utils.keras_lab import keras, tf
 
     compile_ = keras.Model.compile
     monkeypatch.setattr(keras.Model, "compile", lambda *a, **k: compile_(*a, **{"jit_compile": False} | k))
