@@ -35,7 +35,7 @@ test: .venv/made  ## check the style, run all tests, run all notebooks and compa
 	$(VENV_PYTHON) -m ruff format --check
 	$(VENV_PYTHON) -m pytest
 
-test-slow: .venv/made  ## what takes minutes: JupyterLab in Chromium, Colab's versions, every edition, a class of ten
+test-slow: .venv/made  ## what takes minutes: JupyterLab in Chromium, Colab's versions, every edition, a real .venv
 	$(VENV_PYTHON) -m pytest -m slow tests
 
 run: .venv/made  ## execute all notebooks into build/notebooks, with a table of what they took
