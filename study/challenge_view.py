@@ -56,7 +56,8 @@ def _html(line):
 
 def lines_html(lines):
     """Lines to tell, as the live region that a screen reader speaks."""
-    return f'<div role="status">{"".join(f"<div>{_html(line)}</div>" for line in lines)}</div>'
+    look = {"✔": ' class="study-right"', "✘": ' class="study-wrong"'}.get("".join(lines)[:1], "")
+    return f'<div role="status"{look}>{"".join(f"<div>{_html(line)}</div>" for line in lines)}</div>'
 
 
 def badge_bundle(svg, label):
@@ -152,12 +153,13 @@ class RoundView(views.View):
         visible(self.input, typed)
         visible(self.check, typed or kind == "multiple")
 
-    def mark(self, key):
-        """Write an option's text, with its tick when several may be chosen."""
+    def mark(self, key, right=None):
+        """Write an option's text, with its tick when several may be chosen, and whether it was right."""
         option = self.question.get("options", {}).get(key)
         if option:
             tick = ("☑ " if key in self.chosen else "☐ ") if self.question["kind"] == "multiple" else ""
-            self.label(self.options[KEYS.index(key)], f"{tick}{key}) {option['text']}")
+            sign = {True: "✔ ", False: "✘ ", None: tick}[right]
+            self.label(self.options[KEYS.index(key)], f"{sign}{key}) {option['text']}", right)
 
     def count(self, stage):
         """While a problem is asked against the clock, look at it again every second."""
@@ -188,10 +190,13 @@ class RoundView(views.View):
         self.act(self.round.next if self.stage == "told" else self.round.start)
 
     def on_option(self, key):
-        if self.question["kind"] != "multiple":
-            return self.act(self.round.answer, key)
-        self.chosen ^= {key}
-        self.mark(key)
+        if self.question["kind"] == "multiple":
+            self.chosen ^= {key}
+            return self.mark(key)
+        before = self.attempts()
+        self.act(self.round.answer, key)
+        if self.attempts() != before:
+            self.mark(key, self.question["options"][key].get("right", False))
 
     def on_check(self):
         if "options" in self.question:

@@ -457,6 +457,7 @@ def test_the_view_plays_as_the_code_does(view, clock):
             if question["kind"] != "multiple":
                 choose(view, right=False)
                 assert "Hint: " in view.feedback.value
+                assert sum("study-wrong" in row._dom_classes for row in view.options) == 1
             choose(view)
         if shown(view.check):
             view.check.click()
