@@ -221,6 +221,60 @@ def statistics_rest_after_unfreezing(finetune):
     return None
 
 
+def _stranger():
+    """A frozen base that no notebook shows, in the framework that is loaded: (base, function(training) -> a step)."""
+    if "torch" in sys.modules:
+        import torch
+        from torch import nn
+
+        twist = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4))
+        parts = {"stem": nn.Linear(4, 4), "norm": nn.BatchNorm1d(4, track_running_stats=False), "twist": twist}
+        parts |= {"bn": nn.BatchNorm1d(4), "last": nn.LayerNorm(4)}
+        base = nn.Sequential()
+        for name, part in parts.items():
+            base.add_module(name, part)
+        base.requires_grad_(False)
+        batch = torch.from_numpy(_gaussian(16, 4))
+        return base, lambda training: lambda: base.train(training)(batch)
+    from utils.keras_lab import keras
+
+    layers = keras.layers
+    twist = layers.SpectralNormalization(layers.Dense(4, name="inner"), name="twist")
+    bn = layers.BatchNormalization(name="bn")
+    parts = [layers.Dense(4, name="stem"), layers.LayerNormalization(name="norm"), twist, bn]
+    base = keras.Sequential([keras.Input((4,)), *parts, layers.Dense(4, name="last")])
+    for weight in base.trainable_weights:  # one by one, so that the layers still work in training mode
+        weight.trainable = False
+    return base, lambda training: lambda: base(_gaussian(16, 4), training=training)
+
+
+@exercise("03/ex3")
+def parts_that_change_in_a_step(restless_parts):
+    base, steps = _stranger()
+    for training in (True, False):
+        before, called, run = snapshot(base), [], steps(training)
+
+        def step(run=run, called=called):
+            called.append(True)
+            run()
+
+        found = restless_parts(base, step)
+        if not called:
+            return "not-called"
+        if found is None:
+            return "no-return"
+        changed = {name.split(".")[0] for name in moved(before, base)}
+        if any("." in str(name) for name in found):
+            return "weights"
+        if not set(found) <= changed:
+            return "still-part"
+        if set(found) != changed:
+            return "missed"
+        if list(found) != sorted(changed):
+            return "order"
+    return None
+
+
 @exercise("04/ex1")
 def rates_fall_layer_by_layer(layerwise):
     import torch
