@@ -12,14 +12,13 @@ touches it is told and not lost. Line ends count as blanks, and … stands for w
 """
 
 import re
+from pathlib import Path
 
 import yaml
 
-from utils import data
-
 from .errors import EditionError
 
-FOLDER = data.FOLDER / "editions"
+FOLDER = Path(__file__).parent / "sentences"
 ACTIONS = ({"cut"}, {"from", "to"}, {"keep"})
 
 
