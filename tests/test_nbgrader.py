@@ -19,7 +19,7 @@ import pytest
 from guards import PATHS, tags
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tools.editions import EditionError, nbgrader
+from tools.editions import POINTS, EditionError, make
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = "0.9.6"
@@ -27,7 +27,7 @@ NAME = "01_freeze_basics"
 
 
 def made(path):
-    return nbgrader.convert(nbformat.read(path, as_version=4), path.stem)
+    return make(nbformat.read(path, as_version=4), path.stem, "nbgrader")
 
 
 def tagged(notebook, tag):
@@ -50,7 +50,7 @@ def test_each_exercise_is_a_solution_and_a_locked_test(path):
         assert solution.source.count("### BEGIN SOLUTION") == solution.source.count("### END SOLUTION") == 1
         value = re.match(r'check\("[^"]+", (\w+)\)\n### BEGIN HIDDEN TESTS', test.source)[1]
         assert "check(" not in solution.source and value in solution.source.split("### BEGIN SOLUTION")[0]
-        assert test.metadata.nbgrader.locked and test.metadata.nbgrader.points == nbgrader.POINTS
+        assert test.metadata.nbgrader.locked and test.metadata.nbgrader.points == POINTS
     marked = [cell.metadata.nbgrader for cell in after.cells if "nbgrader" in cell.metadata]
     assert len({data.grade_id for data in marked}) == len(marked)
     assert all(data.schema_version == 3 and not data.task for data in marked)
@@ -73,7 +73,7 @@ def exercise(source='answer = ...\ncheck("01/a", answer)'):
 )
 def test_an_exercise_that_nbgrader_could_not_take_is_refused(cells, message):
     with pytest.raises(EditionError, match=message):
-        nbgrader.convert(new_notebook(cells=cells), "01_x")
+        make(new_notebook(cells=cells), "01_x", "nbgrader")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ HANDED_IN = {  # learner: (the two cells, points)
 def test_nbgrader_releases_and_grades_the_first_notebook(environment, tmp_path):
     course = tmp_path / "course"
     (course / "source" / NAME).mkdir(parents=True)
-    for name in ("utils", "data"):
+    for name in ("utils", "study", "data"):
         shutil.copytree(ROOT / name, course / name, ignore=shutil.ignore_patterns("__pycache__"))
     nbformat.write(made(ROOT / f"notebooks/{NAME}.ipynb"), course / "source" / NAME / f"{NAME}.ipynb")
     kernel = tmp_path / "jupyter/kernels/python3"
