@@ -1,0 +1,1 @@
+"""The site: `python -m tools.site`."""

@@ -1,0 +1,16 @@
+"""Sphinx's settings of the site; `python -m tools.site` prepares what it reads."""
+
+project = "Freezing layers, run and proved"
+html_title = project
+extensions = ["myst_nb", "sphinx_copybutton"]
+html_theme = "sphinx_book_theme"
+html_theme_options = {"show_toc_level": 2, "use_download_button": False, "use_fullscreen_button": False}
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_copyright = False
+nb_execution_mode = "off"  # the stored outputs are the site's
+nb_ipywidgets_js = {}  # no widget lives there, and none is fetched
+nb_merge_streams = True
+myst_heading_anchors = 3
+suppress_warnings = ["mystnb.unknown_mime_type", "myst.header"]
