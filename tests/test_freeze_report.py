@@ -140,7 +140,9 @@ def test_keras_typo(name):
 def test_keras_containers():
     model = base_of(keras_model(), False)
     model.get_layer("base").get_layer("b").trainable = True
-    assert kinds(model) == {"container-says-frozen"}
+    assert kinds(model) == set() and notes(model) == {"container-says-frozen": ("base",)}
+    model.get_layer("base").get_layer("a").trainable = True
+    assert kinds(model) == {"container-not-obeyed"}
     model = base_of(keras_model(), True)
     for layer in model.get_layer("base").layers:
         layer.trainable = False
