@@ -97,7 +97,8 @@ trainable-unmoved ! These weights are trainable and did not move, though others 
   they were opened? PyTorch: is the step too small for their precision, does a hook zero their gradient?
 unmoved-perhaps ? These weights are trainable and did not move since the snapshot, though others did. | Were they
   opened since? Else watch a step: with watch(model, optimizer) as seen.
-nothing-moved ? Nothing moved since the snapshot. | Was a step taken, and with a rate above 0?
+nothing-moved ? Nothing moved since the snapshot. | Was a step taken, with a rate above 0, and not too small for the
+  precision of the weights (bfloat16 has 3 digits)?
 inference-weights ! These were made in torch.inference_mode(): autograd cannot train them. | Make or load them outside
   of it.
 hidden-weights ! These stand in a plain list, dict or function: parameters() and the flags of the model do not reach
@@ -129,8 +130,8 @@ half-frozen-layer ? Some weights of these layers train, others are frozen. | Is 
 container-says-frozen ? These say trainable = False, and some of what is inside trains all the same: it was unfrozen
   afterwards. | Nothing, if it is meant.
 container-not-obeyed ! These say trainable = False, and all that is inside trains: the flag was given when a wrapper
-  was made and did not reach it, or all was unfrozen afterwards. | Set layer.trainable = False on the finished layer,
-  last of all.
+  was made and did not reach it, or all was unfrozen afterwards. | Set layer.trainable = True and then False, last of
+  all: False upon False changes nothing (TensorFlow backend).
 frozen-one-by-one ? These say trainable = True, and hold layers that were frozen one by one: setting them to True
   again unfreezes nothing (TensorFlow backend). | To unfreeze, set the flag of each layer.
 trace-trains-frozen ! These weights are frozen, but a training step was traced before that and still trains them. |
@@ -142,7 +143,7 @@ set-changed-on-jax ! What is trainable changed after the optimizer was built: on
 own-step ? This model is trained by a step of your own: which weights a tf.function was traced with cannot be seen
   here. | Make the function anew after changing what trains, and compare with a snapshot.
 unbuilt ? These have no weights yet, so nothing can be said about them. | Run one batch, or build them.
-no-values ? The values of these cannot be read (a meta or a sharded tensor). | Materialize them first.
+no-values ? The values of these cannot be read (meta tensors). | Materialize them first.
 """
 
 
@@ -289,6 +290,7 @@ class Weight:
 
 
 WRAPPERS = ("DistributedDataParallel", "DataParallel", "OptimizedModule", "FullyShardedDataParallel")
+INSIDE_WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module")  # what torch.compile and FSDP put into names
 
 
 def is_torch(model):
@@ -398,7 +400,7 @@ def _torch_weights(model):
     for path, module in model.named_modules(remove_duplicate=False):
         own = [(name, tensor, False) for name, tensor in module._parameters.items() if tensor is not None]
         own += [(name, tensor, True) for name, tensor in module._buffers.items() if tensor is not None]
-        path = tuple(part for part in path.split(".") if part and part != "_orig_mod")
+        path = tuple(part for part in path.split(".") if part and part not in INSIDE_WRAPPERS)
         for name, tensor, is_statistic in own:
             found.setdefault(id(tensor), (tensor, [], is_statistic))[1].append((*path, name))
     for key, (tensor, names, is_statistic) in found.items():
@@ -419,9 +421,10 @@ def _torch_weights(model):
 
 def _torch_value(tensor, lazy):
     def value():
-        if lazy or tensor.is_meta or hasattr(tensor, "device_mesh"):
+        if lazy or tensor.is_meta:
             return None
-        array = tensor.detach()
+        array = tensor.to_local() if hasattr(tensor, "to_local") else tensor  # of a sharded tensor this rank's part
+        array = array.detach()
         array = array.int_repr() if array.is_quantized else array
         try:
             return array.cpu().numpy()
@@ -499,10 +502,10 @@ class _Facts:
         self.found = {}  # kind: names
         self._trains = defaultdict(lambda: [0, 0])  # path: how many weights in it train, and are there
         for weight in self.learned:
-            for depth in range(len(weight.path) + 1):
-                counts = self._trains[weight.path[:depth]]
-                counts[0] += weight.trainable
-                counts[1] += 1
+            places = [weight.path, *(tuple(name.split(".")[:-1]) for name in weight.names[1:])]
+            for part in {place[:depth] for place in places for depth in range(len(place) + 1)}:
+                self._trains[part][0] += weight.trainable
+                self._trains[part][1] += 1
 
     def tell(self, kind, where=(), always=False):
         """Add a finding or note if there is anything to name; each name once."""
@@ -619,7 +622,8 @@ def _compare_with_expectations(facts, expect_frozen, expect_trainable):
 def _compare_with_flags(facts, changed):
     """What moved since the snapshot against what the flags say."""
     if not changed:
-        return facts.tell("nothing-moved", always=bool(facts.weights))
+        seen = all(weight.value() is not None for weight in facts.weights)
+        return facts.tell("nothing-moved", always=seen and bool(facts.weights))
     norms = set(facts.norms)
     for weight in facts.weights:
         if weight.name not in changed or weight.trainable:
@@ -736,7 +740,9 @@ def _share(flags, yes="yes", no="no"):
 
 def _look_at_torch(facts, model, optimizers, scheduler, changed, watched):
     inner, wrappers = _unwrapped(model)
-    modules = [(tuple(p for p in path.split(".") if p and p != "_orig_mod"), m) for path, m in inner.named_modules()]
+    modules = [
+        (tuple(p for p in path.split(".") if p and p not in INSIDE_WRAPPERS), m) for path, m in inner.named_modules()
+    ]
     by_path = dict(modules)
 
     def named(path):
@@ -820,9 +826,7 @@ def _hidden_weights(facts, modules, named):
     known, hidden = {weight.key for weight in facts.learned}, set()
     for path, module in modules:
         for attribute, value in vars(module).items():
-            if attribute.startswith("_") or not isinstance(value, (list, tuple, dict)):
-                continue
-            for item in list(value.values() if isinstance(value, dict) else value)[:1000]:
+            for item in () if attribute.startswith("_") else _inside(value):
                 if hasattr(item, "named_parameters"):
                     keys = {id(parameter) for parameter in item.parameters()}
                 else:
@@ -831,6 +835,15 @@ def _hidden_weights(facts, modules, named):
                     hidden |= keys - known
                     facts.tell("hidden-weights", [".".join([*path, attribute])])
     return hidden
+
+
+def _inside(value, depth=3):
+    """What stands in plain lists and dicts, also in those inside them."""
+    if depth and isinstance(value, (list, tuple, dict)):
+        for item in list(value.values() if isinstance(value, dict) else value)[:1000]:
+            yield from _inside(item, depth - 1)
+    elif depth < 3:
+        yield value
 
 
 def _look_at_adapters(facts, modules, named):
@@ -1067,15 +1080,14 @@ def _has_lora(layer):
 
 
 def _look_into_lambda(facts, layer, name):
-    """Layers that a Lambda's function closes over: their weights are not the model's."""
-    for cell in getattr(getattr(layer, "function", None), "__closure__", None) or ():
-        try:
-            inside = cell.cell_contents
-        except ValueError:  # an empty cell
-            continue
+    """Layers that a Lambda's function uses from around it: their weights are not the model's."""
+    if inspect.isfunction(layer.function):
         known = {weight.key for weight in facts.weights}
-        if getattr(inside, "weights", None) and any(id(variable) not in known for variable in inside.weights):
-            facts.tell("hidden-weights", [f"{name}: {getattr(inside, 'name', 'a layer')}"])
+        around = inspect.getclosurevars(layer.function)
+        for inside in [*around.nonlocals.values(), *around.globals.values()]:
+            variables = inside.weights if hasattr(inside, "trainable_weights") else ()
+            if any(id(variable) not in known for variable in variables):
+                facts.tell("hidden-weights", [f"{name}: {inside.name}"])
 
 
 def _compare_with_trace(facts, model):
