@@ -599,8 +599,21 @@ def test_a_stale_step_is_seen_inside_a_branch_too(options):
 def test_a_thousand_equal_blocks_make_one_row_and_names_are_cut_in_the_middle():
     model = nn.Sequential(*[nn.Linear(2, 2) for _ in range(1000)])
     name = "a_block_with_a_name_that_is_longer_than_any_line_of_a_terminal_has_room_for_and_then_some_more"
-    report = freeze_report(nn.ModuleDict({name: nn.Linear(2, 2), "blocks": model}), depth=None)
-    assert [row[:2] for row in report.rows] == [[f"{name} to blocks", 6006]]
+    report = freeze_report(nn.ModuleDict({name: nn.Linear(2, 2), "blocks": model}), depth=2)
+    assert len(report.rows) == 1001
+    report = freeze_report(nn.ModuleDict({name: nn.Linear(2, 2), "blocks": model}))
+    assert [row[:2] for row in report.rows] == [[name, 6], ["blocks", 6000]]
     assert max(map(len, str(report).splitlines())) <= 78 and "…" in str(report)
     model[7].requires_grad_(False)
     assert [row[:2] for row in freeze_report(model).rows] == [["0 to 6", 42], ["7", 6], ["8 to 999", 5952]]
+
+
+def test_base_and_head_stay_two_rows_and_a_flat_network_becomes_few():
+    model = net().requires_grad_(True)
+    assert [row[0] for row in freeze_report(model).rows] == ["base", "head"]
+    pairs = {f"{kind}_of_{name}": kind for name in "abcdefghijklmnop" for kind in ("conv", "norm")}
+    made = {"conv": functools.partial(nn.Linear, 2, 2), "norm": functools.partial(nn.BatchNorm1d, 2)}
+    flat = nn.ModuleDict({name: made[kind]() for name, kind in pairs.items()}).requires_grad_(False).eval()
+    flat["head"] = nn.Linear(2, 2)
+    folded = [row[0] for row in freeze_report(flat).rows]
+    assert folded == ["conv_of_a to norm_of_p", "head"]

@@ -1,5 +1,11 @@
 """utils.freeze_report: freeze_report finds each fault by its name, on any model, and nothing on healthy ones."""
 
+import doctest
+import importlib
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +16,7 @@ from utils.freeze_report import WIDTH, distance, freeze_report, moved, snapshot,
 
 import keras  # isort: skip
 
+freeze_report_module = importlib.import_module("utils.freeze_report")
 layers = keras.layers
 X = np.random.default_rng(0).standard_normal((16, 4)).astype("float32")
 
@@ -168,12 +175,6 @@ def test_keras_batchnorm_frozen_weight_by_weight_drifts():
     assert "statistics-moved" in kinds(model, before=before), "and it is true"
 
 
-def test_keras_half_frozen_layer():
-    model = keras_model()
-    model.get_layer("head").bias.trainable = False
-    assert kinds(model) == set() and notes(model) == {"half-frozen-layer": ("head",)}
-
-
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__()
@@ -257,15 +258,6 @@ def test_torch_two_phases_with_a_filtered_optimizer():
     train(model, optimizer)
     scheduler.step()
     assert kinds(model, optimizer) == set()
-
-
-def test_torch_group_that_the_scheduler_does_not_know():
-    model = torch_model()
-    model.base.requires_grad_(False)
-    optimizer = optimizer_over(model, filtered=True)
-    torch.optim.lr_scheduler.LinearLR(optimizer)
-    optimizer.add_param_group({"params": model.base.requires_grad_(True).parameters()})
-    assert kinds(model, optimizer) == {"unknown-to-scheduler"}
 
 
 @pytest.mark.parametrize("options, moves", [({}, False), ({"momentum": 0.9}, True), ({"weight_decay": 0.1}, True)])
@@ -509,3 +501,62 @@ def test_weights_of_follows_what_fit_would_train_in_keras():
 def test_anything_but_a_model_is_refused(model):
     with pytest.raises(TypeError, match="expected a Keras model or a torch nn.Module"):
         snapshot(model)
+
+
+# --- the file on its own ------------------------------------------------------------------------------------------
+
+
+def test_the_examples_of_the_docstring():
+    assert doctest.testmod(freeze_report_module).attempted > 10
+    assert doctest.testmod(freeze_report_module).failed == 0
+
+
+ALONE = {
+    "torch": """
+import torch
+model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+model[0].requires_grad_(False)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+with watch(model, optimizer, expect_frozen="0.*") as seen:
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+""",
+    "keras": """
+import keras, numpy
+model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="base"), keras.layers.Dense(1)])
+model.layers[0].trainable = False
+model.compile("sgd", "mse")
+with watch(model, expect_frozen="base.*") as seen:
+    model.fit(numpy.ones((4, 2)), numpy.ones((4, 1)), verbose=0)
+""",
+}
+
+
+HIDE = """
+import sys
+
+class Hide:
+    def find_spec(name, *_):
+        if name.partition(".")[0] in ABSENT:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Hide)
+from freeze_report import watch
+"""
+
+
+@pytest.mark.parametrize("framework", ALONE)
+def test_the_file_alone_in_an_empty_folder(framework, tmp_path):
+    """With numpy and one framework; what the course has besides cannot be imported."""
+    shutil.copy(freeze_report_module.__file__, tmp_path)
+    absent = {"torch", "keras", "tensorflow", "tabulate", "matplotlib", "utils", "study"}
+    absent -= {"keras", "tensorflow"} if framework == "keras" else {"torch"}
+    told = "seen.report.check()\nprint(seen.report.verdict)\n"
+    (tmp_path / "alone.py").write_text(f"ABSENT = {sorted(absent)}\n" + HIDE + ALONE[framework] + told)
+    ended = subprocess.run([sys.executable, "alone.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.stdout == "Nothing suspicious found.\n", ended.stderr[-1000:]
+
+
+def test_python_freeze_report_prints_the_kinds():
+    ended = subprocess.run([sys.executable, freeze_report_module.__file__], capture_output=True, text=True, check=True)
+    assert ended.stdout == freeze_report_module.kinds_page() + "\n"

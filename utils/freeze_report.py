@@ -34,6 +34,7 @@ import functools
 import hashlib
 import html
 import inspect
+import re
 import sys
 import textwrap
 from collections import defaultdict
@@ -132,7 +133,7 @@ container-says-frozen ? These say trainable = False, and some of what is inside 
 container-not-obeyed ! These say trainable = False, and all that is inside trains: the flag was given when a wrapper
   was made and did not reach it, or all was unfrozen afterwards. | Set layer.trainable = True and then False, last of
   all: False upon False changes nothing (TensorFlow backend).
-frozen-one-by-one ? These say trainable = True, and hold layers that were frozen one by one: setting them to True
+frozen-one-by-one ? These say trainable = True, and all that is inside was frozen by itself: setting them to True
   again unfreezes nothing (TensorFlow backend). | To unfreeze, set the flag of each layer.
 trace-trains-frozen ! These weights are frozen, but a training step was traced before that and still trains them. |
   Call compile again.
@@ -687,7 +688,7 @@ def _rows(facts, changed, depth):
     columns += ["rate"] if facts.rate_of else []
     columns += ["statistics"] if facts.norms else []
     columns += ["moved"] if changed is not None else []
-    folded = []  # [first name, last name, how many, row]
+    parts = []
     for path, group in groups.items():
         learned = [weight for weight in group if not weight.is_statistic]
         rates = sorted({facts.rate_of[w.key] for w in learned if w.key in facts.rate_of})
@@ -704,18 +705,32 @@ def _rows(facts, changed, depth):
             row["moved"] = _share([weight.name in changed for weight in learned])
             if row["moved"] in ("no", "") and any(weight.name in changed for weight in group):
                 row["moved"] = "statistics"
-        name, last = ".".join(path) or "(the model itself)", folded[-1] if folded else None
-        if last and depth is None and path and {**last[3], "parameters": 0} == {**row, "parameters": 0}:
-            last[1], last[2] = name, last[2] + 1
-            last[3]["parameters"] += row["parameters"]
-        else:
-            folded.append([name, name, 1, row])
-    rows = []
-    for first, last, count, row in folded:
-        if count > 1:
-            first = f"{first} to {_tail(first, last)}"
-        rows.append([first if column == "layer" else row[column] for column in columns])
-    return columns, rows
+        name = ".".join(path) or "(the model itself)"
+        parts.append((name, name, row))
+    if depth is None:
+        parts = _folded(parts, loosely=False)
+        parts = _folded(parts, loosely=True) if len(parts) > 30 else parts
+    names = [first if first == last else f"{first} to {_tail(first, last)}" for first, last, _ in parts]
+    return columns, [[name, *(row[c] for c in columns[1:])] for name, (_, _, row) in zip(names, parts, strict=True)]
+
+
+def _folded(parts, loosely):
+    """Equal neighbours in one: (first name, last name, row). Their names differ in numbers only.
+
+    loosely: names may differ, and a part that has nothing to say in a column (no statistics) joins its neighbours.
+    """
+    result = []
+    for first, last, row in parts:
+        if result:
+            start, end, above = result[-1]
+            said = {c: (above[c], value) for c, value in row.items() if c != "parameters"}
+            equal = all(one == other or (loosely and "" in (one, other)) for one, other in said.values())
+            if equal and (loosely or re.sub("[0-9]+", "", end) == re.sub("[0-9]+", "", first)):
+                joined = {c: one or other for c, (one, other) in said.items()}
+                result[-1] = (start, last, joined | {"parameters": above["parameters"] + row["parameters"]})
+                continue
+        result.append((first, last, row))
+    return result
 
 
 def _tail(first, last):
@@ -984,7 +999,7 @@ def _look_at_keras(facts, model, optimizers, changed):
         trains, there = facts.trains(path)
         if path and not layer.trainable and trains:
             facts.tell("container-not-obeyed" if trains == there else "container-says-frozen", [named(path)])
-        if path and layer.trainable and any(_was_frozen(child) for child in _children(layer)):
+        if path and layer.trainable and there and not trains and any(map(_was_frozen, _children(layer))):
             facts.tell("frozen-one-by-one", [named(path)])
         if kind == "SpectralNormalization" and facts.is_frozen(path):
             facts.tell("assigns-to-itself", [named(path)])
