@@ -533,14 +533,16 @@ with watch(model, expect_frozen="base.*") as seen:
 
 
 HIDE = """
-import sys
+import builtins
 
-class Hide:
-    def find_spec(name, *_):
-        if name.partition(".")[0] in ABSENT:
-            raise ModuleNotFoundError(name)
+known = builtins.__import__
 
-sys.meta_path.insert(0, Hide)
+def without(name, globals=None, locals=None, fromlist=(), level=0):
+    if level == 0 and name.partition(".")[0] in ABSENT:
+        raise ModuleNotFoundError(name)
+    return known(name, globals, locals, fromlist, level)
+
+builtins.__import__ = without
 from freeze_report import watch
 """
 

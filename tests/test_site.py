@@ -71,6 +71,7 @@ def test_pages_fetch_nothing_and_hold_all(pages):
     for target in re.findall(r'href="notebooks/03_batchnorm_pitfall\.html#([\w-]+)"', html["index.html"]):
         assert f'id="{target}"' in third
     assert 'href="notebooks/03_batchnorm_pitfall.html#' in html["index.html"]
+    assert "statistics-will-drift" in html["finding_kinds.html"]
     assert {"TEACHING.html", "CONTRIBUTING.html", "data/README.html", "search.html"} <= html.keys()
     assert max(path.stat().st_size for path in (pages / "notebooks").glob("*.html")) < 1_000_000
 

@@ -9,6 +9,7 @@ from nbformat.v4 import new_markdown_cell
 from sphinx.cmd.build import build_main
 
 from tools import ROOT, code_cells, notebooks, read, write
+from utils.freeze_report import kinds_page
 
 HERE = Path(__file__).resolve().parent
 PAGES = {  # the page's source: what it is made from
@@ -28,6 +29,13 @@ TOC = """
 :caption: Notebooks
 
 {notebooks}
+```
+
+```{{toctree}}
+:hidden:
+:caption: For engineers
+
+finding_kinds
 ```
 
 ```{{toctree}}
@@ -74,6 +82,7 @@ def prepare(folder, source):
     )
     texts["index.md"] += toc
     texts |= {f"data/teaching/{path.name}": path.read_text(encoding="utf-8") for path in teaching}
+    texts["finding_kinds.md"] = kinds_page()
     wanted = {found.groups() for text in texts.values() for found in CELL.finditer(text)}
     for page, text in texts.items():
         text = CELL.sub(lambda found: f"(#{found[1]}-{found[3]})", text)
