@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from tools import ROOT as COURSE
 from utils import keras_lab  # noqa: F401  before keras: it keeps TensorFlow from logging
 from utils.freeze_report import KINDS, FreezeError, freeze_report, kinds_page, snapshot, watch
 
@@ -471,6 +472,7 @@ def test_a_kind_is_found_where_it_is_and_only_there(kind):
 def test_every_kind_has_a_sample_and_a_line_on_the_page():
     assert SAMPLES.keys() | ELSEWHERE == KINDS.keys()
     assert all(kinds_page().count(f"| `{kind}` |") == 1 for kind in KINDS)
+    assert f"It tells {len(KINDS)} kinds of trouble" in (COURSE / "README.md").read_text(encoding="utf-8")
 
 
 # --- the report as a guard, and what `watch` leaves behind --------------------------------------------------------
