@@ -186,7 +186,7 @@ def _(broken):
 @sample("group-frozen")
 def _(broken):
     model = net()
-    model.base.requires_grad_(not broken)
+    model.base[0].requires_grad_(not broken)  # half of a group may well be frozen
     groups = [{"params": model.base.parameters()}, {"params": model.head.parameters()}]
     return freeze_report(model, torch.optim.SGD(groups, lr=0.1))
 
@@ -564,6 +564,17 @@ def healthy_average(**options):
     return seen.report
 
 
+def healthy_adapters():
+    model = keras_net(frozen=False, compiled=False)
+    for layer in model.get_layer("base").layers:
+        layer.enable_lora(2)
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(X, X, batch_size=16, verbose=0)  # in the first step B is 0, and A rests
+    with watch(model, expect_frozen="base.*kernel") as seen:
+        fit(model)
+    return seen.report
+
+
 def healthy_two_rates():
     model = keras_net(frozen=False, compiled=False)
     slow = keras.optimizers.OptimizerMap(keras.optimizers.Adam(1e-2), {"base/.*": keras.optimizers.Adam(1e-4)})
@@ -580,6 +591,7 @@ HEALTHY = {
     "Keras: average of weights": functools.partial(healthy_average, use_ema=True),
     "Keras: accumulated gradients": functools.partial(healthy_average, gradient_accumulation_steps=2),
     "Keras: two rates": healthy_two_rates,
+    "Keras: enable_lora": healthy_adapters,
 }
 
 
@@ -596,6 +608,23 @@ def test_a_stale_step_is_seen_inside_a_branch_too(options):
     fit(model)
     model.get_layer("base").trainable = False
     assert "trace-trains-frozen" in kinds(freeze_report(model))
+
+
+def test_in_the_first_step_of_keras_lora_a_rests_and_a_note_says_why():
+    model = keras_net(frozen=False, compiled=False)
+    model.get_layer("base").get_layer("a").enable_lora(2)
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    with watch(model) as seen:
+        model.fit(X, X, batch_size=16, verbose=0)
+    assert [(note.kind, note.where) for note in seen.report.notes] == [("gradient-zero", ("base.a.lora_kernel_a",))]
+
+
+def test_the_table_tells_weights_that_moved_from_statistics():
+    report = SAMPLES["statistics-moved"](True)
+    assert dict(zip([row[0] for row in report.rows], [row[-1] for row in report.rows], strict=True)) == {
+        "base": "statistics",
+        "head": "yes",
+    }
 
 
 def test_a_thousand_equal_blocks_make_one_row_and_names_are_cut_in_the_middle():
