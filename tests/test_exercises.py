@@ -114,11 +114,17 @@ def answer(model, train):
     train(model)
     {end}
 """
-EACH_BLOCK = """
-def answer(model, k):
-    for i, name in enumerate(data.BLOCKS):
-        block = model.get_layer("base").get_layer(name)
-        {flags}
+TUNED = """
+def answer(model, x, y):
+    loss, base = keras.losses.SparseCategoricalCrossentropy(from_logits=True), model.get_layer("base")
+    base.trainable = False
+    model.compile(keras.optimizers.Adam(3e-2), loss)
+    model.fit(x, y, epochs=12, verbose=0)
+    base.trainable = True
+    for name in data.BLOCKS:
+        {rest}
+    model.compile(keras.optimizers.Adam({rate}), loss)
+    model.fit(x, y, epochs=8, verbose=0)
 """
 NAMES = "[name for name in moved(before, model) if name.startswith('base')]"
 EVERY = "return all({} for n, a in before.items() if n.startswith('base'))"
@@ -196,11 +202,8 @@ RIGHT = {
         "    return torch.optim.Adam([{'params': [p], 'lr': rate(n)} for n, p in model.named_parameters()])",
     ],
     "04/ex2": [
-        EACH_BLOCK.format(flags="block.trainable = i >= k; block.get_layer('bn').trainable = False"),
-        EACH_BLOCK.format(
-            flags="block.trainable = True\n"
-            "        for layer in block.layers: layer.trainable = i >= k and layer.name != 'bn'"
-        ),
+        TUNED.format(rest="base.get_layer(name).get_layer('bn').trainable = False", rate="3e-4"),
+        TUNED.format(rest="for l in base.get_layer(name).layers: l.trainable = l.name != 'bn'", rate="1e-3"),
     ],
     "05/ex1": [depth("return max(within)"), depth("return np.float64(sorted(within)[-1])"), depth("return within[-1]")],
     "05/ex2": [
@@ -270,8 +273,9 @@ WRONG = {
         ("missing", LAYERWISE.format(end="return torch.optim.Adam(groups[:-1])")),
     ],
     "04/ex2": [
-        ("norms", EACH_BLOCK.format(flags="block.get_layer('bn').trainable = False; block.trainable = i >= k")),
-        ("not-frozen", EACH_BLOCK.format(flags="block.get_layer('bn').trainable = False")),
+        ("statistics", TUNED.format(rest="pass", rate="3e-4")),
+        ("too-far", TUNED.format(rest="base.get_layer(name).get_layer('bn').trainable = False", rate="1e-2")),
+        ("not-moved", TUNED.format(rest="base.get_layer(name).trainable = False", rate="3e-4")),
     ],
     "05/ex1": [
         ("no-return", depth("max(within)")),

@@ -51,10 +51,10 @@ def show(alt):
     """
     figure, file = plt.gcf(), io.BytesIO()
     figure.savefig(file, format="png", dpi=2 * figure.dpi)
-    if not any(axis.images for axis in figure.axes):  # lines and letters need few colours: a third of the bytes
-        picture = Image.open(file).convert("RGB").quantize(64)
-        file = io.BytesIO()
-        picture.save(file, format="png", optimize=True)
+    with_pictures = any(axis.images for axis in figure.axes)
+    picture = Image.open(file).convert("RGB").quantize(256 if with_pictures else 64)  # a third of the bytes
+    file = io.BytesIO()
+    picture.save(file, format="png", optimize=True)
     picture = {"image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": alt}
     about = {"image/png": {"width": round(figure.dpi * figure.get_figwidth()), "alt": alt}}
     display(picture, metadata=about, raw=True)

@@ -189,14 +189,15 @@ def linear_probe(train, y, test, labels):
     return float(classifier.fit(train, y).score(test, labels))
 
 
-def source_accuracy(features_of):
+def source_accuracy(features_of, base="base"):
     """What a base still knows of its source task: {"old head": accuracy, "refitted": accuracy}.
 
-    features_of: gives the base's features, float (n, 64), for pictures (n, 32, 32, 3). "old head" puts the head of the
-    pretraining back on them; "refitted" trains a linear classifier on them anew (`linear_probe`).
+    features_of: gives the base's features, float (n, 64), for pictures (n, 32, 32, 3). base: which one it was, as in
+    `data.weights`. "old head" puts that base's head of the pretraining back on the features; "refitted" trains a linear
+    classifier on them anew (`linear_probe`).
     """
     (train, y), (test, labels) = _source_pictures()
-    head, known, new = data.weights(), features_of(train), features_of(test)
+    head, known, new = data.weights(base=base), features_of(train), features_of(test)
     answers = (new @ head["head.kernel"] + head["head.bias"]).argmax(1)
     return {"old head": float(np.mean(answers == labels)), "refitted": linear_probe(known, y, new, labels)}
 
