@@ -46,15 +46,6 @@ def values_of(runs, recipe, measure="wild"):
     return np.array([run[recipe][measure] for run in runs], float)
 
 
-def paired_difference(runs, recipe, minus, measure="wild"):
-    """The recipe's values minus those of `minus`, seed by seed.
-
-    Returns the mean difference, a float, and whether the difference has the same sign with each seed, a bool.
-    """
-    differences = values_of(runs, recipe, measure) - values_of(runs, minus, measure)
-    return float(differences.mean()), bool(np.all(differences > 0) or np.all(differences < 0))
-
-
 def differences_in_words(runs, minus, measure="wild"):
     """Each recipe's paired difference to `minus`, by recipe: "+0.012 ± 0.004", its mean and 95 % interval."""
     result = {}

@@ -166,24 +166,6 @@ def drift(law, shares, xlabel, ylabel, title="", alt=""):
     show(alt)
 
 
-def paired(panels, interval, ylabel, alt=""):
-    """Two recipes over seeds, a panel a test. panels: title -> {"at rest": values, "drifting": values}, paired by seed.
-
-    Bars are means, whiskers what `interval` returns as (mean, half width); each thin line joins the two runs of a seed.
-    """
-    figure, axes = plt.subplots(1, len(panels), figsize=(1.2 + 1.7 * len(panels), 3.2), sharey=True, squeeze=False)
-    for axis, (title, results) in zip(axes[0], panels.items(), strict=True):
-        for i, (values, look) in enumerate(zip(results.values(), (FROZEN, TRAINABLE), strict=True)):
-            mean, half = interval(values)
-            axis.bar(i, mean, width=0.8, **look)
-            axis.errorbar(i + (i - 0.5) * 0.5, mean, yerr=half, color="black", capsize=3)
-        axis.plot([0.1, 0.9], list(results.values()), color="black", linewidth=0.8, marker=".", markersize=4)
-        axis.set_xticks([0, 1], list(results))
-        axis.set(title=title, ylim=(0, 1))
-    axes[0, 0].set_ylabel(ylabel)
-    show(alt)
-
-
 def differences(rows, xlabel, title, alt):
     """Paired differences, a row a comparison: means, 95 % intervals as bars, and each seed as a small mark.
 
@@ -205,30 +187,6 @@ def differences(rows, xlabel, title, alt):
     axis.grid(axis="x", color="0.9")
     axis.set_axisbelow(True)
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")
-    show(alt)
-
-
-def schedules(recipes, parts, alt=""):
-    """Which part trains in which phase, a panel a recipe: time from left to right, the first block at the bottom.
-
-    recipes: label -> list of phases, each a dict part -> learning rate; what it does not name is frozen. parts: names.
-    """
-    columns = 4
-    figure, axes = plt.subplots(-(-len(recipes) // columns), columns, figsize=(9.4, 4.2), sharey=True)
-    for axis, (label, phases) in zip(axes.flat, recipes.items(), strict=True):
-        for i, rates in enumerate(phases):
-            left, width = i / len(phases), 1 / len(phases)
-            for y, part in enumerate(parts):
-                axis.barh(y, width, left=left, height=1, align="center", **(TRAINABLE if part in rates else FROZEN))
-                if part in rates and len(phases) < 3:
-                    axis.text(left + width / 2, y, f"{rates[part]:g}", ha="center", va="center", fontsize="small")
-        axis.set(title=label, xlim=(0, 1), ylim=(-0.5, len(parts) - 0.5))
-        axis.set_yticks(range(len(parts)), parts)
-        axis.set_xticks([(i + 0.5) / len(phases) for i in range(len(phases))], range(1, len(phases) + 1))
-        axis.tick_params(length=0)
-    for axis in axes[-1]:
-        axis.set_xlabel("phase")
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
     show(alt)
 
 
@@ -268,22 +226,6 @@ def rates(curves, interval, ylabel, alt=""):
     axis.set_xticks(marks, [f"{rate:g}" for rate in marks])
     axis.minorticks_off()
     axis.legend(loc="lower right", fontsize="small")
-    show(alt)
-
-
-def forgetting(x, panels, xlabel, ylabel, alt=""):
-    """Each run as a mark: how far it moved against what it kept. x: label -> values, one a seed.
-
-    panels: title -> label -> values in the same order as those of x.
-    """
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.4 * len(panels), 3.4), sharey=True, squeeze=False)
-    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
-        for (label, values), marker in zip(rows.items(), "osD^vP*X", strict=False):
-            axis.plot(x[label], values, marker, color="black", markerfacecolor="none", label=label)
-        axis.set(title=title, xlabel=xlabel, ylim=(0, 1))
-        axis.grid(color="0.9")
-    axes[0, 0].set_ylabel(ylabel)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
     show(alt)
 
 
