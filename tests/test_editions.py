@@ -19,10 +19,10 @@ ROOT = Path(__file__).parent.parent
 OTHER = {"keras": "torch", "torch": "keras"}
 # What names a framework or its API, wherever it stands.
 WORDS = {
-    "keras": r"Keras|keras|TensorFlow|\btf\.|GradientTape|stop_gradient|\bcompile[sd]?\b(?! program)|\.trainable\b"
-    r"|trainable = [TF]|`trainable\b|summary\(\)|BatchNormalization|training=False",
-    "torch": r"[Tt]orch|requires_grad|zero_grad|add_param_group|\beval\(|\.train\(|\btrain\(\)|no_grad|\bdetach\b"
-    r"|`backward|\.backward|set_to_none|\bnn\.|\w+LRs?\b|\bscheduler|\bfiltered\b",
+    "keras": r"Keras|keras|TensorFlow|\btf\.|GradientTape|stop_gradient|(?<!torch\.)\bcompile[sd]?\b(?! program)"
+    r"|\.trainable\b|trainable = [TF]|`trainable\b|summary\(\)|BatchNormalization|training=False",
+    "torch": r"[Tt]orch(?! backend| \d)|requires_grad|zero_grad|add_param_group|\beval\(|\.train\(|\btrain\(\)|no_grad"
+    r"|\bdetach\b|`backward|\.backward|set_to_none|\bnn\.|\w+LRs?\b|\bscheduler|\bfiltered\b",
 }
 BOTH = r"|[Ff]rameworks|\btwins?\b|framework you like"
 # Questions about the word, or about lines that only look right: there a name from elsewhere is the point.
