@@ -91,9 +91,20 @@ def last_block_and_head(model):
 
 
 @exercise("01/ex2")
-def work_left(share):
-    guesses = {15 / 29: None, 3 / 10: "frozen-share", 5 / 29: "no-forward", 22 / 29: "kept-input-gradients"}
-    return _work(share, guesses | {16 / 30: "one-too-many", 16 / 29: "one-too-many"})
+def frozen_within_half_of_the_work(frozen):
+    work, parameters = (3, 3, 2, 1, 1), (1, 4, 16, 32, 10)
+    chosen = set() if np.ndim(list(frozen)) != 1 else set(frozen)
+    if chosen == {1, 2, 3}:
+        return "from-one"
+    if not chosen or chosen - set(range(5)):
+        return "not-layers"
+    open_ = [i for i in range(5) if i not in chosen]
+    if not open_:
+        return "all-frozen"
+    cost = sum(work) + sum(work[i] for i in open_) + sum(work[open_[0] + 1 :])
+    if cost > 13.5:
+        return "too-dear"
+    return None if sum(parameters[i] for i in open_) == 42 else "fewer"
 
 
 @exercise("02/ex1")

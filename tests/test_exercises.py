@@ -166,7 +166,7 @@ RIGHT = {
         "answer = torch_lab.build(5).requires_grad_(False)\n"
         "for part in (answer.base.block4, answer.head): part.requires_grad_(True)",
     ],
-    "01/ex2": [0.52, Decimal("0.517"), Fraction(15, 29), "15/29", "0,517", "51.7 %", "51.7%", 51.7, 52],
+    "01/ex2": [(0, 1, 2), {2, 1, 0}, range(3), [0, 1, 2]],
     "02/ex1": [
         fits(FLAT, FLAT.replace("0.1", "0.01")),  # two loss objects that are equal
         fits(second=SLOW.replace("mse", "mean_squared_error")),  # another name of the same
@@ -236,7 +236,7 @@ RIGHT = {
         RESTS.format(end=f"return not {NAMES}"),
         RESTS.format(end=EVERY.format("np.array_equal(a, snapshot(model)[n])")),
     ],
-    "09/ex2": [270 / 390, 0.69, "69 %", "9/13"],
+    "09/ex2": [270 / 390, 0.69, "69 %", "9/13", Decimal("0.692"), Fraction(9, 13), "0,692", "69.2%", 69.2],
 }
 WRONG = {
     "01/ex1": [
@@ -247,7 +247,13 @@ WRONG = {
             "answer.head.weight.requires_grad = True",
         ),
     ],
-    "01/ex2": [("frozen-share", "30 %"), ("frozen-share", 30), ("other", 0), ("other", 7 / 10)],
+    "01/ex2": [
+        ("too-dear", (0,)),
+        ("too-dear", (0, 1, 3)),
+        ("fewer", (0, 1, 2, 4)),
+        ("not-layers", ()),
+        ("not-layers", (-1,)),
+    ],
     "02/ex1": [
         ("rate", fits(second=SLOW.replace("0.01", "0.001"))),
         ("other-optimizer", fits(second=SLOW.replace("0.01", "0.01, 0.9"))),
