@@ -62,6 +62,7 @@ def test_a_copy_for_one_framework_is_whole_and_names_no_other(path, one, monkeyp
     assert not set.union(*map(guards.tags, notebook.cells)) & {"keras", "torch"}
     assert f'os.environ["FREEZING_FRAMEWORK"] = "{one}"' in guards.code(notebook)[0].source
     assert not any(cell.outputs for cell in guards.code(notebook))
+    assert "README.md" not in guards.prose(notebook)  # it is not handed out
     assert all(cell.source.strip() for cell in notebook.cells)
     numbers = [int(n) for n in re.findall(r"^## (\d)\.", guards.prose(notebook), re.MULTILINE)]
     assert numbers == list(range(1, len(numbers) + 1))

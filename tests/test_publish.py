@@ -72,6 +72,10 @@ def test_publishing_reaches_every_place_and_can_be_repeated_changed_and_undone(c
         assert nb.cells[0].source.split("\n\n")[1] == f"[▶ Open in Colab]({opened})"
         assert "-b v1 https://github.com/owner/name {course}" in guards.code(nb)[0].source
         assert guards.folded_cells(nbformat.v4.new_notebook(cells=[guards.code(nb)[0]])) == []
+        assert "../README.md" not in "".join(cell.source for cell in nb.cells)
+    assert (
+        "](https://github.com/owner/name/blob/v1/README.md#" in read(course / "notebooks" / FIRST.name).cells[0].source
+    )
     once = contents(course)
     publish.main(V1)
     assert contents(course) == once
@@ -227,7 +231,9 @@ def carrying(tmp_path_factory):
 def test_a_copy_for_colab_is_the_notebook_with_another_set_up_cell(carrying):
     nb, source = (nbformat.read(path, as_version=4) for path in (carrying, FIRST))
     nbformat.validate(nb)
-    assert [one.id for one, other in zip(nb.cells, source.cells, strict=True) if one != other] == ["setup"]
+    changed = [one.id for one, other in zip(nb.cells, source.cells, strict=True) if one != other]
+    assert changed == ["title", "setup", "key-points"]  # the links there lead to what is not carried
+    assert "](" not in "".join(cell.source for cell in nb.cells if cell.id in ("title", "key-points"))
     assert guards.folded_cells(nb) == guards.folded_cells(source)
     assert 4.5e6 < carrying.stat().st_size < 6.5e6  # "5 MB" in the README
 

@@ -25,7 +25,7 @@ def notebook():
     figure = new_output("display_data", data=picture, metadata={"image/png": {"alt": ALT, "width": 320}})
     asked = new_output("display_data", data={"text/html": QUESTION, "text/plain": "Quiz"})
     cells = [
-        new_markdown_cell("# First\n\nText.", id="title"),
+        new_markdown_cell("# First\n\nText, and [rows](../README.md#start).", id="title"),
         new_code_cell("# @title Proof: of it\nsecret = 1", id="p", outputs=[figure], metadata={"tags": ["hide-input"]}),
         new_code_cell("quiz('01/a')", id="q", outputs=[asked]),
         new_code_cell("answer = 1", id="s", metadata={"tags": ["solution"]}),
@@ -72,6 +72,7 @@ def test_pages_fetch_nothing_and_hold_all(pages):
         assert f'id="{target}"' in third
     assert 'href="notebooks/03_batchnorm_pitfall.html#' in html["index.html"]
     assert "statistics-will-drift" in html["finding_kinds.html"]
+    assert all("README.md" not in text for name, text in html.items() if name.startswith("notebooks/"))
     assert {"TEACHING.html", "CONTRIBUTING.html", "data/README.html", "search.html"} <= html.keys()
     assert max(path.stat().st_size for path in (pages / "notebooks").glob("*.html")) < 1_000_000
 

@@ -1,6 +1,7 @@
 """What `make` runs. Here: the course's notebooks as files, read and written in the same way by every tool."""
 
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -39,6 +40,15 @@ def without_outputs(notebook):
     """The notebook as if nobody had run it; it is changed and returned."""
     for cell in code_cells(notebook):
         cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def without_links(notebook, also_notebooks=False):
+    """The notebook without links to the README, or to its neighbours, which do not travel with it; it is changed."""
+    target = r"\.\./README\.md|\d\d_\w+\.ipynb" if also_notebooks else r"\.\./README\.md"
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(rf"\[([^]]*)\]\((?:{target})[^)]*\)", r"\1", cell.source)
     return notebook
 
 

@@ -13,7 +13,7 @@ import os
 import zipfile
 from pathlib import Path
 
-from tools import ROOT, notebooks, read, write
+from tools import ROOT, notebooks, read, without_links, write
 from tools.publish import BADGE
 
 CARRIED = ("utils/**/*", "study/**/*", "data/**/*", "LICENSE")
@@ -44,7 +44,7 @@ def main(arguments=None):
         parser.error(f"the copies would replace the notebooks in {options.to}: choose another folder")
     source = set_up(packed(ROOT))
     for path in paths:
-        notebook, copy = read(path), options.to / path.name
+        notebook, copy = without_links(read(path), also_notebooks=True), options.to / path.name
         for cell in notebook.cells:  # without a badge: it is on Colab already
             cell.source = source if cell.id == "setup" else BADGE.sub("", cell.source)
         write(notebook, copy)

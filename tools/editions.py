@@ -18,7 +18,7 @@ from nbconvert.preprocessors import ClearOutputPreprocessor, TagRemovePreprocess
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from study import questions
-from tools import ROOT, notebooks, read, without_outputs, write
+from tools import ROOT, notebooks, read, without_links, without_outputs, write
 
 AUDIENCES, FRAMEWORKS = ("student", "instructor", "nbgrader"), {"keras": "Keras", "torch": "PyTorch"}
 EDITIONS = (*AUDIENCES, *FRAMEWORKS)
@@ -95,7 +95,7 @@ def make(notebook, name, edition):
             made = _with_notes(made, name, framework)
         else:
             made = _for_nbgrader(made, name)
-    return made
+    return without_links(made)
 
 
 def tags(cell):

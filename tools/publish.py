@@ -19,6 +19,7 @@ TAG = re.compile(
     r"(?!HEAD$)[A-Za-z0-9_](\.?[A-Za-z0-9_-]){0,50}(?<!\.lock)"
 )  # of the tags that git takes, the plain ones
 BADGE = re.compile(rf"^\[.*\]\({re.escape(COLAB)}\S*\)\n*", re.MULTILINE)
+README = re.compile(r"\]\((?:\.\./|https://github\.com/[\w.-]+/[\w.-]+/blob/[\w.-]+/)README\.md")
 MARKED = re.compile(r"(?<=<!-- published -->\n).*?(?=<!-- /published -->)", re.DOTALL)
 NOWHERE = "No link opens this copy on Colab: it does not know yet where it is published.\n"
 PARAGRAPH = """\
@@ -79,6 +80,10 @@ def published(path, place):
     address = f"{COLAB}{place[0]}/blob/{place[1]}/notebooks/{path.name}" if place else ""
     badge = f"\n\n[▶ Open in Colab]({address})" if place else ""
     cells["title"].source = f"{heading}{badge}\n\n{rest.lstrip()}"
+    readme = f"https://github.com/{place[0]}/blob/{place[1]}/README.md" if place else "../README.md"
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = README.sub(f"]({readme}", cell.source)
     cells["setup"].update(source=set_up(place), metadata=nbformat.from_dict(FOLDED))
     return nbformat.writes(notebook) + "\n"
 

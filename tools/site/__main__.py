@@ -115,6 +115,9 @@ def for_pages(notebook, number, ids):
             if "text/html" in output.get("data", {}):
                 output.data["text/html"] = WAITING.sub("", output.data["text/html"])
         cell.metadata["mystnb"] = page
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace("](../README.md", "](../index.md")
     for cell in [cell for cell in notebook.cells if cell.id in ids]:
         anchor = new_markdown_cell(f"({number}-{cell.id})=", id=f"anchor-{cell.id}"[:64])
         notebook.cells.insert(notebook.cells.index(cell), anchor)
