@@ -19,7 +19,7 @@ PAGES = {  # the page's source: what it is made from
     "data/README.md": "data/README.md",
     "data/questions/README.md": "data/questions/README.md",
 }
-FILES = ("LICENSE", "tools/site/truth_table.png")  # what the pages lead to or show
+FILES = ("LICENSE", "tools/site/truth_table.png", "utils/freeze_report.py")  # what the pages lead to or show
 CELL = re.compile(r"\((?:notebooks/)?(\d\d)_(\w+)\.ipynb#cell-id=([\w-]+)\)")  # a link to a cell
 WAITING = re.compile(r"<p><small>Run this cell to .*?</small></p>|Run this cell to play here\. ")  # nothing runs there
 TOC = """
