@@ -1,6 +1,7 @@
 """Sphinx's settings of the site; `python -m tools.site` prepares what it reads."""
 
 project = "Freezing layers, run and proved"
+author = "the authors of the course"
 html_title = project
 extensions = ["myst_nb", "sphinx_copybutton"]
 html_theme = "sphinx_book_theme"
