@@ -29,7 +29,9 @@ def answer(model, x, y):
     {before}model.fit(x, y, verbose=0)
     base.trainable = True
     {between}model.compile({second})
+    before = snapshot(model)
     model.fit(x, y, verbose=0)
+    return moved(before, model)
 """
 TORCH_TRAININGS = """
 def answer(model, train):
@@ -38,7 +40,9 @@ def answer(model, train):
     train(optimizer)
     model.base.requires_grad_(True)
     {between}
+    before = snapshot(model)
     train(optimizer)
+    return {told}
 """
 LOOP = """
 def answer(model, batches, epochs):
@@ -129,6 +133,7 @@ def answer(model, x, y):
 NAMES = "[name for name in moved(before, model) if name.startswith('base')]"
 EVERY = "return all({} for n, a in before.items() if n.startswith('base'))"
 ALL, HEAD = "model.parameters()", "model.head.parameters()"
+SLOWER = "for group in optimizer.param_groups: group['lr'] /= 10"
 SGD, SLOW = "keras.optimizers.SGD(0.1), 'mse'", "keras.optimizers.SGD(0.01), 'mse'"
 NORMS = "[setattr(l, 'trainable', False) for l in base._flatten_layers() if 'BatchNorm' in type(l).__name__]"
 OPEN = "model.base.block1.requires_grad_(True); "
@@ -140,8 +145,8 @@ def fits(first=SGD, second=SLOW, before="", between=""):
     return KERAS_FITS.format(first=first, second=second, before=before, between=between)
 
 
-def trainings(first, between):
-    return TORCH_TRAININGS.format(first=first, between=between)
+def trainings(first, between, told="moved(before, model)"):
+    return TORCH_TRAININGS.format(first=first, between=between, told=told)
 
 
 def loop(mode, forward="model(x)"):
@@ -177,7 +182,8 @@ RIGHT = {
         ),
     ],
     "02/ex2": [
-        trainings(ALL, "for group in optimizer.param_groups: group['lr'] /= 10"),
+        trainings(ALL, SLOWER),
+        trainings(ALL, SLOWER, "{name for name, p in model.named_parameters() if p.grad is not None}"),  # as good, here
         trainings(HEAD, f"optimizer = torch.optim.SGD({ALL}, lr=0.01, momentum=0.5)"),
         trainings(
             HEAD,
@@ -258,12 +264,18 @@ WRONG = {
         ("rate", fits(second=SLOW.replace("0.01", "0.001"))),
         ("other-optimizer", fits(second=SLOW.replace("0.01", "0.01, 0.9"))),
         ("head-still", fits().replace("base.trainable", "model.trainable")),
+        ("no-return", fits().replace("return ", "")),
+        (
+            "evidence",
+            fits().replace("snapshot(model)", "snapshot(base)").replace("moved(before, model)", "moved(before, base)"),
+        ),
     ],
     "02/ex2": [
         ("rate", trainings(ALL, "")),
         ("rate", trainings(ALL, "optimizer.param_groups[0]['lr'] = 0.001")),
         ("rate", trainings(HEAD, "optimizer.add_param_group({'params': model.base.parameters(), 'lr': 0.01})")),
         ("other-optimizer", trainings(HEAD, f"optimizer = torch.optim.SGD({ALL}, lr=0.01)")),
+        ("evidence", trainings(ALL, SLOWER, "[name for name, p in model.base.named_parameters() if p.requires_grad]")),
     ],
     "03/ex1": [
         ("head-still", loop("model.base.eval()").replace("range(epochs)", "range(1)")),
