@@ -179,6 +179,31 @@ tell("untied", freeze_report(adapted))
     ),
     "Keras on torch": (KERAS, ["frozen", "opened unknown-to-optimizer", "compiled", "again"]),
     "Keras on jax": (KERAS, ["frozen", "opened set-changed-on-jax", "compiled", "again"]),
+    "MobileNetV2 in two phases": (
+        """
+import keras
+
+base = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(32, 32, 3))
+base.trainable = False
+inputs = keras.Input((32, 32, 3))
+pooled = keras.layers.GlobalAveragePooling2D()(base(inputs, training=False))
+model = keras.Model(inputs, keras.layers.Dense(3, name="head")(pooled))
+x, y = np.random.default_rng(0).random((8, 32, 32, 3)).astype("float32"), np.zeros((8, 3), "float32")
+model.compile(keras.optimizers.Adam(), "mse")
+with watch(model) as seen:
+    model.fit(x, y, batch_size=4, verbose=0)
+tell("one", seen.report)
+base.trainable = True
+for number, layer in enumerate(base.layers):
+    layer.trainable = number >= len(base.layers) - 20 and not isinstance(layer, keras.layers.BatchNormalization)
+model.compile(keras.optimizers.Adam(1e-5), "mse")
+model.fit(x, y, batch_size=4, verbose=0)
+report = freeze_report(model)  # a watch would find weights at rest: in a random MobileNet the gradient vanishes
+tell("two", report)
+print(len(report.rows), "rows")
+""",
+        ["one", "two", "2 rows"],
+    ),
     "two ranks": (RANKS, ["frozen", "opened ddp-older-than-flags", "wrapped"]),
 }
 

@@ -93,11 +93,11 @@ gradient-missing-perhaps ? A backward pass left gradients on other weights of th
   that is not active, a part that the loss does not reach, or reentrant checkpointing whose inputs need no gradient
   (use_reentrant=False).
 gradient-zero ? The gradient of these trainable weights is exactly 0, and they did not move. | In LoRA's first step
-  that is right: B is 0, so A rests. Else look at what follows them.
+  that is right: B is 0, so A rests. Else look at what follows them (a dead ReLU).
 trainable-unmoved ! These weights are trainable and did not move, though others did. | Keras: was the step made before
   they were opened? PyTorch: is the step too small for their precision, does a hook zero their gradient?
 unmoved-perhaps ? These weights are trainable and did not move since the snapshot, though others did. | Were they
-  opened since? Else watch a step: with watch(model, optimizer) as seen.
+  opened since, is their gradient exactly 0 (a dead ReLU), or does another optimizer train them?
 nothing-moved ? Nothing moved since the snapshot. | Was a step taken, with a rate above 0, and not too small for the
   precision of the weights (bfloat16 has 3 digits)?
 inference-weights ! These were made in torch.inference_mode(): autograd cannot train them. | Make or load them outside
@@ -583,13 +583,17 @@ class watch:
         weights = weights_of(self.model)
         light = sum(weight.size for weight in weights) > LARGE if self.light is None else self.light
         self.before = {weight.name: _kept(weight.value(), light) for weight in weights}
-        self._reached, self._handles = {}, []  # key of a weight that was trainable: did a gradient reach it
+        self._reached, self._handles = {}, []  # key of a trainable weight: 0 no gradient reached it, 1 one of zeros, 2
         for weight in weights if is_torch(self.model) else ():
             if weight.trainable and hasattr(weight.source, "register_post_accumulate_grad_hook"):
-                self._reached[weight.key] = False
-                note = functools.partial(self._reached.__setitem__, weight.key, True)
-                self._handles.append(weight.source.register_post_accumulate_grad_hook(lambda _, note=note: note()))
+                self._reached[weight.key] = 0
+                note = functools.partial(self._note, weight.key)
+                self._handles.append(weight.source.register_post_accumulate_grad_hook(note))
         return self
+
+    def _note(self, key, parameter):
+        if self._reached[key] < 2:
+            self._reached[key] = 1 + bool(parameter.grad.any())
 
     def __exit__(self, kind, *_):
         for handle in self._handles:
@@ -969,7 +973,7 @@ def _look_at_gradients(facts, optimizers, changed, watched):
         for weight in mine if layers_moved else ():
             if weight.name in changed or weight in missing:
                 continue
-            if weight.source.grad is not None and not bool(weight.source.grad.any()):
+            if watched[weight.key] == 1 if watched else not bool(weight.source.grad.any()):
                 facts.tell("gradient-zero", [weight.name])
             elif weight.path not in layers_moved:
                 facts.tell("unmoved-perhaps" if watched is None else "trainable-unmoved", [weight.name])
@@ -1057,7 +1061,9 @@ def _keras_unmoved(facts, changed):
     layers_moved = {weight.path for weight in facts.learned if weight.name in changed}
     for weight in facts.learned:
         if weight.trainable and weight.path not in layers_moved:
-            facts.tell("trainable-unmoved" if facts.held is not None else "unmoved-perhaps", [weight.name])
+            forgotten = weight.name in facts.found.get("trace-skips-trainable", ())
+            sure = forgotten or (facts.held is not None and weight.key not in facts.held)
+            facts.tell("trainable-unmoved" if sure else "unmoved-perhaps", [weight.name])
         elif weight.trainable and weight.name not in changed and weight.name.endswith("lora_kernel_a"):
             facts.tell("gradient-zero", [weight.name])
 
