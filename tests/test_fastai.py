@@ -6,7 +6,6 @@ test sees it. With FREEZING_FASTAI_PYTHON, the Python of an environment that has
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -67,8 +66,7 @@ def test_freeze_and_unfreeze_open_as_many_parameters_as_notebook_04_says(report)
     assert report["default"] is True  # train_bn
     cells = json.loads((ROOT / "notebooks/04_two_phase_fine_tuning.ipynb").read_text(encoding="utf-8"))["cells"]
     (cell,) = [cell for cell in cells if "def freeze_to(" in "".join(cell["source"])]
-    shown = "".join(text for output in cell["outputs"] for text in output.get("text", ()))
-    assert json.loads(re.search(r"\{.*?\}", shown)[0].replace("'", '"')) == report["counts"]
+    assert "[61_013, 325, 677]" in "".join(cell["source"])  # what it claims
     assert report["counts"] == {"freeze": 677, "unfreeze": 61_013, "no train_bn": 325}
 
 

@@ -97,11 +97,11 @@ def environment():
 SOLVED = {
     "ex1": "answer = torch_lab.build(5).requires_grad_(False)\n"
     "for part in (answer.base.block4, answer.head):\n    part.requires_grad_(True)",
-    "ex2": "answer = 15 / 29",
+    "ex2": "answer = (0, 1, 2)",
 }
 HANDED_IN = {  # learner: (the two cells, points)
     "right": (SOLVED, 4),
-    "wrong": ({"ex1": "answer = torch_lab.build(5)", "ex2": "answer = 0.3"}, 0),
+    "wrong": ({"ex1": "answer = torch_lab.build(5)", "ex2": "answer = (0, 1)"}, 0),
     "crashing": ({"ex1": "del answer\nraise RuntimeError('lost')", "ex2": SOLVED["ex2"]}, 2),
     "untouched": ({}, 0),
 }
