@@ -1,5 +1,6 @@
 """keras_lab and torch_lab are twins: the same numbers from the same weights, the same names, the same frozen sets."""
 
+import os
 import subprocess
 import sys
 
@@ -165,3 +166,13 @@ def test_these_modules_import_neither_framework():
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=data.FOLDER.parent, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_triton_is_loaded_before_tensorflow(tmp_path):
+    """Of PyTorch's CUDA builds; the other way round TensorFlow 2.20 and PyTorch 2.14 crash at the first optimizer."""
+    told = "import sys\nprint('after' if 'tensorflow' in sys.modules else 'before')\n"
+    (tmp_path / "triton.py").write_text(told)
+    more = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{data.FOLDER.parent}"}
+    command = [sys.executable, "-c", "import utils.keras_lab"]
+    done = subprocess.run(command, env=os.environ | more, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "before\n", done.stderr[-500:]

@@ -5,6 +5,7 @@ compiles: that is the notebooks' lesson.
 """
 
 import contextlib
+import importlib.util
 import os
 import re
 import sys
@@ -31,6 +32,8 @@ def _silence():
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with _silence():
+    if importlib.util.find_spec("triton"):  # PyTorch's CUDA builds bring it; loaded after TensorFlow 2.20, it crashes
+        import triton  # noqa: F401
     import keras
     import tensorflow as tf
 
