@@ -12,7 +12,7 @@ import numpy as np
 from IPython.display import display
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
+from PIL import Image, ImageChops
 
 from utils.evidence import mean_interval
 
@@ -52,7 +52,9 @@ def show(alt):
     figure, file = plt.gcf(), io.BytesIO()
     figure.savefig(file, format="png", dpi=2 * figure.dpi)
     with_pictures = any(axis.images for axis in figure.axes)
-    picture = Image.open(file).convert("RGB").quantize(256 if with_pictures else 64)  # a third of the bytes
+    picture = Image.open(file).convert("RGB")
+    coloured = ImageChops.difference(picture, picture.convert("L").convert("RGB")).getbbox()
+    picture = picture.quantize(256 if with_pictures else 64 if coloured else 16)  # a third of the bytes
     file = io.BytesIO()
     picture.save(file, format="png", optimize=True)
     picture = {"image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": alt}
@@ -229,41 +231,49 @@ def rates(curves, interval, ylabel, alt=""):
     show(alt)
 
 
-def depth_maps(maps, trainable, interval, judged=None, alt=""):
-    """Maps of means over seeds: frozen blocks to the right, examples a class upwards, each row's best depth framed.
+def depth_maps(maps, trainable, ylabel, alt):
+    """Maps of means over seeds, two side by side: frozen blocks to the right, cases upwards; the lighter the better.
 
-    maps: title -> {(examples a class, frozen blocks): values over seeds}. trainable: how many parameters train at each
-    depth, written above. interval: gives (mean, half width); depths whose paired difference to the best has one that
-    reaches zero wear a broken one. judged: the same keys -> the values that say what is best; None takes the maps.
+    maps: title -> {(case, frozen blocks): values over seeds}; a case is a number of examples, or a name. trainable: how
+    many parameters train at each depth, written below. The shade says how far a cell is behind the best of its row, 0
+    to 15 points. The best depth wears a full frame and its 95 % interval; a broken one those whose paired difference
+    to it has an interval that reaches zero.
     """
-    figure, axes = plt.subplots(1, len(maps), figsize=(0.4 + 3.5 * len(maps), 3), sharey=True, squeeze=False)
-    for axis, (title, cells) in zip(axes[0], maps.items(), strict=True):
-        sizes, depths = (list(dict.fromkeys(key[i] for key in cells)) for i in (0, 1))
-        means = np.array([[np.mean(cells[size, depth]) for depth in depths] for size in sizes])
-        low, high = means.min(), means.max()
-        axis.imshow(means, cmap="Greys", origin="lower", aspect="auto", vmin=low, vmax=high + 0.5 * (high - low))
-        for y, size in enumerate(sizes):
-            values = [np.asarray((judged or maps)[title][size, depth]) for depth in depths]
-            top = int(np.argmax([np.mean(v) for v in values]))
-            for x, mean in enumerate(means[y]):
-                behind, half = interval(values[top] - values[x])
-                ink = "white" if mean > low + 0.8 * (high - low) else "black"
-                weight = "bold" if x == top else "normal"
-                axis.text(x, y, f"{mean:.2f}".lstrip("0"), ha="center", va="center", color=ink, weight=weight)
-                if x == top or behind <= half:
-                    line = {"linewidth": 3} if x == top else {"linewidth": 1.2, "linestyle": "--"}
-                    axis.add_patch(plt.Rectangle((x - 0.45, y - 0.45), 0.9, 0.9, fill=False, edgecolor=ink, **line))
-        axis.set(title=title, xlabel="frozen blocks")
-        axis.set_xticks(range(len(depths)), depths)
-        axis.set_yticks(range(len(sizes)), sizes)
+    rows = -(-len(maps) // 2)
+    cases, depths = (list(dict.fromkeys(key[i] for key in next(iter(maps.values())))) for i in (0, 1))
+    size = (8.6, 1.4 + rows * (0.8 + 0.45 * len(cases)))
+    figure, axes = plt.subplots(rows, 2, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axis, (title, cells) in zip(axes.flat, maps.items(), strict=True):
+        means = np.array([[100 * np.mean(cells[case, depth]) for depth in depths] for case in cases])
+        behind = means.max(1, keepdims=True) - means
+        edges = [np.arange(n + 1) - 0.5 for n in (len(depths), len(cases))]
+        shades = axis.pcolormesh(*edges, behind, cmap="Greys", vmin=0, vmax=15)
+        for y, case in enumerate(cases):
+            top = int(means[y].argmax())
+            for x, depth in enumerate(depths):
+                gap, half = mean_interval(100 * (np.asarray(cells[case, depths[top]]) - cells[case, depth]))
+                text, ink = f"{means[y, x]:.1f}", "white" if behind[y, x] > 9 else "black"
+                if x == top:
+                    text += f"\n± {100 * mean_interval(cells[case, depth])[1]:.1f}"
+                axis.text(x, y, text, ha="center", va="center", color=ink, fontsize="small")
+                if x == top or gap <= half:
+                    line = {"linewidth": 2.5} if x == top else {"linewidth": 1.2, "linestyle": (0, (3, 2))}
+                    axis.add_patch(plt.Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor=ink, **line))
+        axis.set_title(title)
+        axis.set_yticks(range(len(cases)), cases)
         axis.tick_params(length=0)
-        top_axis = axis.secondary_xaxis("top")
-        top_axis.set_xticks(range(len(depths)), [f"{trainable[depth]:,}" for depth in depths])
-        top_axis.tick_params(length=0, labelsize="small")
-        top_axis.set_xlabel("trainable parameters", fontsize="small")
         axis.spines[:].set_visible(False)
-        top_axis.spines[:].set_visible(False)
-    axes[0, 0].set_ylabel("examples a class")
+    for axis in axes[-1]:
+        axis.set_xticks(range(len(depths)), [f"{depth}\n{trainable[depth]:,}" for depth in depths])
+        axis.set_xlabel("frozen blocks; below, the parameters that train")
+    for axis in axes[:, 0]:
+        axis.set_ylabel(ylabel)
+    figure.colorbar(shades, ax=axes, label="points behind the best of the row", shrink=0.8)
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, fill=False, linewidth=2.5, label="best mean, % right, with its 95 % interval"),
+        plt.Rectangle((0, 0), 1, 1, fill=False, linestyle=(0, (3, 2)), label="cannot be told apart from the best"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
     show(alt)
 
 
@@ -285,21 +295,6 @@ def curves(panels, interval, xlabel, ylabel, alt=""):
         axis.grid(axis="y", color="0.9")
     axes[0, 0].set_ylabel(ylabel)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    show(alt)
-
-
-def tuned_parts(parts, untouched, interval, xlabel, alt=""):
-    """Accuracy when one part of a network is tuned: part -> values over seeds; that of `untouched` is a broken line."""
-    figure, axis = plt.subplots(figsize=(5.6, 0.5 + 0.36 * len(parts)))
-    tuned = {part: values for part, values in parts.items() if part != untouched}
-    for y, values in enumerate(tuned.values()):
-        mean, half = interval(values)
-        axis.barh(y, mean, xerr=half, height=0.7, capsize=3, **TRAINABLE)
-        axis.text(0.01, y, f"{mean:.2f}".lstrip("0"), va="center")
-    axis.axvline(np.mean(parts[untouched]), color="black", linestyle="--", linewidth=1, label=f"{untouched} tuned")
-    axis.set_yticks(range(len(tuned)), list(tuned))
-    axis.set(xlabel=xlabel, ylabel="tuned part", xlim=(0, 1), ylim=(len(tuned) - 0.5, -0.5))
-    axis.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize="small")
     show(alt)
 
 
