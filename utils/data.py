@@ -100,11 +100,9 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@functools.cache
-def _load(name):
-    """The arrays of data/NAME, after its checksum was compared with data/SHA256SUMS."""
-    path = FOLDER / name
-    mend = f"restore it with `git checkout -- data/{name}` or fetch the course again"
+def checked(name):
+    """The bytes of data/NAME, after their checksum was compared with data/SHA256SUMS. Raises DataError."""
+    path, mend = FOLDER / name, _mend(name)
     try:
         sums = dict(reversed(line.split()) for line in (FOLDER / "SHA256SUMS").read_text().splitlines())
         expected = sums[name]
@@ -122,10 +120,26 @@ def _load(name):
         raise DataError(f"data/{name} cannot be read ({error.strerror}); {mend}.") from None
     if hashlib.sha256(raw).hexdigest() != expected:
         raise DataError(f"data/{name} is damaged (its checksum is not the one in data/SHA256SUMS); {mend}.")
-    arrays = _unpacked(raw)  # the checksum vouches for the file, but not if the list was changed as well
-    if arrays is None or arrays.keys() != _names(name):
+    return raw
+
+
+def arrays(name, needed):
+    """The arrays of the npz file data/NAME, by name; it must hold those that are needed. Raises DataError."""
+    found = _unpacked(checked(name))  # the checksum vouches for the file, but not if the list was changed as well
+    if found is None or found.keys() != needed:
+        mend = _mend(name)
         raise DataError(f"data/{name} does not hold the arrays that the course needs; {mend}, with data/SHA256SUMS.")
-    return arrays
+    return found
+
+
+def _mend(name):
+    return f"restore it with `git checkout -- data/{name}` or fetch the course again"
+
+
+@functools.cache
+def _load(name):
+    """The arrays of data/NAME, one of the files of the small pictures; read once."""
+    return arrays(name, _names(name))
 
 
 def _unpacked(raw):
