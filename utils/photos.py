@@ -1,8 +1,8 @@
 """Photographs and the ImageNet base of notebook 07, in numpy and Pillow only: what both frameworks load.
 
-Three things: the course's own photographs (`pictures`), a folder or zip file of the learner's (`read_folder`, `split`),
-and EfficientNet-Lite0 (Tan and Le, 2019, without squeeze-and-excitation and with ReLU6): its table of convolutions and
-its weights. `data/README.md` tells where they come from.
+Three things: the course's own photographs (`photographs`, `deal`), a folder or zip file of the learner's (`read_folder`,
+`split`), and EfficientNet-Lite0 (Tan and Le, 2019, without squeeze-and-excitation and with ReLU6): its table of
+convolutions and its weights. `data/README.md` tells where they come from.
 """
 
 import csv
@@ -23,30 +23,14 @@ from utils import data
 from utils.data import DataError
 
 SIZE = 96  # pixels a side, unless another size is asked for
-CLASSES = ("animal", "fish", "monument", "renewable energy", "tool")
-POOL, VALIDATION = 10, 5  # photographs of each class; the rest is the test split
-SPLITS = ("pool", "validation", "test")
 
 # --- the course's photographs ---------------------------------------------------------------------------------------
 
 
-def pictures(split, per_class=None, seed=0, size=SIZE):
-    """Photographs of one split with their labels, sorted by class: x uint8 (n, size, size, 3), y int64 (n,).
-
-    split: one of SPLITS. `seed` deals them out anew: 10 of each class to the pool, 5 to validation, the rest to the
-    test (13 to 54, so average over classes: `balanced_accuracy`). per_class: how many of each class; None takes all.
-    Raises ValueError for an unknown split or too large a per_class, DataError for a damaged file.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
-    (x, labels), rng, rows = _photographs(size), np.random.default_rng([seed, 4]), []
-    for label in range(len(CLASSES)):
-        order = rng.permutation(np.flatnonzero(labels == label))
-        dealt = dict(zip(SPLITS, np.split(order, [POOL, POOL + VALIDATION]), strict=True))[split]
-        if per_class is not None and not 1 <= per_class <= len(dealt):
-            raise ValueError(f"per_class must be from 1 to {len(dealt)} for {CLASSES[label]!r}, got {per_class!r}")
-        rows.extend(dealt[:per_class])
-    return x[rows], labels[rows]
+@functools.lru_cache(maxsize=3)
+def photographs(size=SIZE):
+    """The course's own photographs as a Folder, as `read_folder` returns one. Raises DataError for a damaged file."""
+    return read_folder(io.BytesIO(data.checked("photos.zip")), size)
 
 
 def credits():
@@ -55,12 +39,20 @@ def credits():
         return list(csv.DictReader(io.StringIO(archive.read("CREDITS.csv").decode())))
 
 
-@functools.lru_cache(maxsize=3)
-def _photographs(size):
-    """All of them: uint8 (n, size, size, 3) and int64 (n,), in the order of the file."""
-    found = read_folder(io.BytesIO(data.checked("photos.zip")), size)
-    assert found.classes == list(CLASSES)
-    return found.pictures, found.labels
+def deal(folder, train=10, validation=5, seed=0):
+    """Rows of a Folder for training, validation and testing, int64 each: so many of each class, the rest to the test.
+
+    Dealt out by `seed`; each part is sorted by class. Classes differ in size, so average over them in the test
+    (`balanced_accuracy`). Raises ValueError where a class has too few pictures to leave any for the test.
+    """
+    rng, parts = np.random.default_rng([seed, 4]), ([], [], [])
+    for label, name in enumerate(folder.classes):
+        rows = rng.permutation(np.flatnonzero(folder.labels == label))
+        if len(rows) <= train + validation:
+            raise ValueError(f"{name} has {len(rows)} pictures: too few for {train} and {validation} and a test")
+        for part, chosen in zip(parts, np.split(rows, [train, train + validation]), strict=True):
+            part.extend(chosen)
+    return tuple(np.array(part, np.int64) for part in parts)
 
 
 def balanced_accuracy(answers, y):
@@ -82,8 +74,8 @@ ALIKE = 4  # of 64 bits of a picture's print may differ in what counts as the sa
 class Folder:
     """What `read_folder` found: pictures uint8 (n, size, size, 3), labels int64 (n,), and their names.
 
-    groups: int64 (n,), equal for pictures that look alike (a burst, a copy at another size): `split` keeps them on one
-    side. left_out: (file, reason) of everything that was not taken.
+    groups: int64 (n,), equal for pictures of a class that look alike (a burst, a copy at another size): `split` keeps
+    them on one side. left_out: (file, reason) of everything that was not taken.
     """
 
     pictures: np.ndarray
@@ -142,7 +134,8 @@ def read_folder(path, size=SIZE):
     labels = np.array([found.index(label) for _, label, _ in kept], np.int64)
     x = np.stack([picture for picture, _, _ in kept])
     names = [name for _, _, name in kept]
-    return Folder(x, labels, [classes[label] for label in found], names, _alike(x), left_out)
+    groups = np.concatenate([_alike(x[labels == i]) + np.argmax(labels == i) for i in range(len(found))])
+    return Folder(x, labels, [classes[label] for label in found], names, groups, left_out)
 
 
 def split(folder, test=0.3, seed=0):
@@ -151,25 +144,19 @@ def split(folder, test=0.3, seed=0):
     Pictures of one group stay on one side, and each class has at least one group on both. Raises DataError where all
     pictures of a class look alike.
     """
-    rng, parts = np.random.default_rng([seed, 5]), ([], [])
-    side = {}  # of a group that was dealt out already, for another class
+    rng, train, tested = np.random.default_rng([seed, 5]), [], []
     for label, name in enumerate(folder.classes):
-        rows = np.flatnonzero(folder.labels == label)
-        groups = rng.permutation(np.unique(folder.groups[rows]))
-        if len(groups) < 2:
+        of_class = folder.labels == label
+        *groups, last = rng.permutation(np.unique(folder.groups[of_class]))  # at least one to learn from
+        if not groups:
             raise DataError(f"All pictures of {name} look alike: there is nothing to test on. Add different ones.")
-        wanted, tested = max(1, round(test * len(rows))), 0
-        for i, group in enumerate(groups):
-            size = np.sum(folder.groups[rows] == group)
-            last = i == len(groups) - 1
-            into_test = side.setdefault(group, tested < wanted and not (last and tested + size == len(rows)))
-            tested += size * into_test
-            parts[into_test].extend(rows[folder.groups[rows] == group])
-        if not 0 < tested < len(rows):
-            raise DataError(
-                f"The pictures of {name} look like those of other classes: they cannot be split. Sort them."
-            )
-    return tuple(np.sort(np.array(part, np.int64)) for part in parts)
+        wanted, chosen = max(1, round(test * of_class.sum())), []
+        for group in groups:
+            if len(chosen) < wanted:
+                chosen.extend(np.flatnonzero(folder.groups == group))
+        tested.extend(chosen)
+        train.extend(np.setdiff1d(np.flatnonzero(of_class), chosen))
+    return np.sort(np.array(train, np.int64)), np.sort(np.array(tested, np.int64))
 
 
 def _entries(path):
