@@ -1,8 +1,8 @@
 """Photographs and the ImageNet base of notebook 07, in numpy and Pillow only: what both frameworks load.
 
-Three things: the course's own photographs (`photographs`, `deal`), a folder or zip file of the learner's (`read_folder`,
-`split`), and EfficientNet-Lite0 (Tan and Le, 2019, without squeeze-and-excitation and with ReLU6): its table of
-convolutions and its weights. `data/README.md` tells where they come from.
+The photographs of the course (`photographs`, `deal`), a folder or zip file of the learner (`read_folder`, `split`), and
+EfficientNet-Lite0 (Tan and Le, 2019, without squeeze-and-excitation and with ReLU6): its table of convolutions and its
+weights. `data/README.md` tells where they come from.
 """
 
 import csv
