@@ -7,7 +7,8 @@ how they are written. Frameworks are imported inside the checks that need one.
 """
 
 import copy
-import importlib
+import importlib.util
+import os
 import sys
 
 import numpy as np
@@ -472,6 +473,142 @@ def last_block_trained_from_a_store(tune_last_block):
     # a picture that runs through a frozen block in the middle of training was not stored behind it; at the end it may
     ran = [float(state) not in (0.0, float(head.value[0])) for state in states]
     return "not-stored" if ran[0] else "cut-early" if ran[2] else None
+
+
+@exercise("07/ex1")
+def far_pictures_gain_from_an_open_base(plan):
+    from utils import photos
+
+    first, rate = plan
+    if first not in photos.BLOCKS:
+        return "no-block"
+    alone, tuned = _second_phase(first, float(rate))
+    return "spoiled" if tuned < alone - 0.03 else "too-little" if tuned < alone + 0.03 else None
+
+
+def _second_phase(first, rate):
+    """Accuracies on enlarged garments: of a head on EfficientNet-Lite0, and after 30 steps with more blocks open."""
+    from PIL import Image
+
+    from utils import photos
+
+    def enlarged(split, per_class):
+        small, labels = data.images(split, per_class=per_class, seed=7)
+        large = [
+            Image.fromarray((255 * one).astype("uint8")).resize((64, 64), Image.Resampling.BILINEAR) for one in small
+        ]
+        return np.stack(large), labels
+
+    (x, y), (unseen, truth) = enlarged("target_pool", 20), enlarged("target_validation", 40)
+    opened = photos.BLOCKS[photos.BLOCKS.index(first) :]
+    keras_only = os.environ.get("FREEZING_FRAMEWORK") == "keras" or not importlib.util.find_spec("torch")
+    answers = (_tuned_in_keras if keras_only else _tuned_in_torch)(x, y, unseen, opened, rate)
+    return [float(np.mean(found == truth)) for found in answers]
+
+
+def _tuned_in_torch(x, y, unseen, opened, rate):
+    """Answers on unseen pictures, after the head's phase and after the second."""
+    import torch
+
+    from utils import lite0_torch, runs
+
+    model, answers = lite0_torch.build(5).requires_grad_(False).eval(), []
+    labels = torch.from_numpy(y).to(lite0_torch.DEVICE)
+    stored = torch.from_numpy(lite0_torch.outputs(model.base, x)).to(lite0_torch.DEVICE)
+    parts = [(model.head, stored, model.head, 3e-3, 60)]
+    parts.append((model, lite0_torch.tensor(x), [model.base.get_submodule(name) for name in opened], rate, 30))
+    for trained, inputs, open_, speed, steps in parts:
+        for part in [model.head, *open_] if isinstance(open_, list) else [open_]:
+            part.requires_grad_(True)
+        optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=speed)
+        for batch in runs.batches(len(x), steps, 16):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(trained(inputs[batch]), labels[batch]).backward()
+            optimizer.step()
+        answers.append(lite0_torch.outputs(model, unseen).argmax(1))
+    return answers
+
+
+def _tuned_in_keras(x, y, unseen, opened, rate):
+    """The same in Keras."""
+    from utils import lite0_keras, photos, runs  # before keras: it silences TensorFlow
+
+    import keras  # isort: skip
+
+    model, answers = lite0_keras.build(5), []
+    base, loss = model.get_layer("base"), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    head = keras.Sequential([model.get_layer("head")])
+    for trained, inputs, speed, steps in (
+        (head, lite0_keras.outputs(base, x), 3e-3, 60),
+        (model, photos.prepare(x), rate, 30),
+    ):
+        for name in photos.BLOCKS:
+            base.get_layer(name).trainable = name in opened
+            for layer in base.get_layer(name).layers:
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.trainable = False
+        trained.compile(keras.optimizers.Adam(speed), loss)
+        rows = runs.batches(len(x), steps, 16).ravel()
+        trained.fit(inputs[rows], y[rows], batch_size=16, shuffle=False, verbose=0)
+        answers.append(lite0_keras.outputs(model, unseen).argmax(1))
+    return answers
+
+
+@exercise("07/ex2")
+def keras_features_of_photographs(features_of):
+    from utils import keras_lab, lite0_keras, photos  # noqa: F401  (keras_lab silences TensorFlow)
+
+    base = lite0_keras.build(5).get_layer("base")
+    pictures = _photographs_by_class()
+    right, found = lite0_keras.outputs(base, pictures), features_of(base, pictures.copy())
+    if found is None:
+        return "no-return"
+    wrong = {  # after the rest: this moves the statistics
+        "training-mode": base(photos.prepare(pictures), training=True),
+        "both": base(pictures.astype("float32"), training=True),
+    }
+    return _features_judged(np.asarray(found), right, wrong)
+
+
+@exercise("07/ex3")
+def torch_features_of_photographs(features_with):
+    import torch
+
+    from utils import lite0_torch, torch_lab
+
+    base = lite0_torch.build(5).base
+    pictures = _photographs_by_class()
+    found = features_with(base, pictures.copy())
+    if found is None:
+        return "no-return"
+    base.train()
+    with torch.no_grad():
+        wrong = {
+            "training-mode": base(lite0_torch.tensor(pictures)).cpu(),
+            "both": base(torch_lab.tensor(pictures.astype("float32")).to(lite0_torch.DEVICE)).cpu(),
+        }
+    right = lite0_torch.outputs(lite0_torch.build(5).base, pictures)
+    return _features_judged(np.asarray(found.detach().cpu() if hasattr(found, "detach") else found), right, wrong)
+
+
+def _photographs_by_class():
+    """16 photographs of one class, uint8 (16, 64, 64, 3): one batch, whatever its usual size."""
+    from utils import photos
+
+    return photos.photographs(64).pictures[:16]
+
+
+def _features_judged(found, right, wrong):
+    """None for the right features, else what is wrong with them. right: (n, 1280). wrong: mistake -> the same."""
+    if found.shape != right.shape:
+        return "shape"
+    if np.allclose(found, right, atol=1e-3):
+        return None
+    near = {mistake: np.abs(found - np.asarray(features)).max() < 1e-2 for mistake, features in wrong.items()}
+    if any(near.values()):
+        return max(near, key=near.get)
+    spread = np.asarray(right).std()
+    return "input" if 0.01 * spread < found.std(0).mean() and np.ptp(found) > spread else "other"
 
 
 @exercise("09/ex1")

@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402  (the course's modules and their libraries need the path above)
 from tqdm import tqdm  # noqa: E402
 
+from tools import build_data  # noqa: E402
 from utils import data, photos  # noqa: E402
 
 PACKAGE, WEIGHTS, NAMES = (
@@ -71,16 +72,7 @@ def main():
     (options.out / "photos.zip").write_bytes(photographs(package))
     arrays = weights(found(options.source, WEIGHTS)) | {"head.classes": class_names(found(options.source, NAMES))}
     np.savez_compressed(options.out / "lite0.npz", **arrays)
-    for name in ("photos.zip", "lite0.npz"):
-        path, committed = options.out / name, data.FOLDER / name
-        same = (
-            "written"
-            if path == committed
-            else "the same file"
-            if data.sha256(path) == data.sha256(committed)
-            else "OTHER"
-        )
-        print(f"{data.sha256(path)}  {name}  {path.stat().st_size:,} bytes  {same}")
+    build_data.finish(options.out, ("photos.zip", "lite0.npz"))
 
 
 def found(folder, name):

@@ -18,6 +18,7 @@ from tools.publish import BADGE
 
 CARRIED = ("utils/**/*", "study/**/*", "data/**/*", "LICENSE")
 LEFT_OUT = ("__pycache__", "teaching")
+PHOTOS = ("lite0.npz", "photos.zip")  # large, and only for notebooks that work with photographs
 WIDTH = 1000  # characters a line of the packed course: an editor shows many short lines, or one very long, slowly
 SET_UP = '''\
 # @title Set-up: it holds the course itself
@@ -42,21 +43,22 @@ def main(arguments=None):
     paths = options.notebooks or notebooks()
     if any(path.resolve().parent == options.to.resolve() for path in paths):
         parser.error(f"the copies would replace the notebooks in {options.to}: choose another folder")
-    source = set_up(packed(ROOT))
+    light, whole = (set_up(packed(ROOT, left_out)) for left_out in (PHOTOS, ()))
     for path in paths:
         notebook, copy = without_links(read(path), also_notebooks=True), options.to / path.name
+        source = whole if any("photos." in cell.source for cell in notebook.cells) else light
         for cell in notebook.cells:  # without a badge: it is on Colab already
             cell.source = source if cell.id == "setup" else BADGE.sub("", cell.source)
         write(notebook, copy)
         print(f"{os.path.relpath(copy)}: {copy.stat().st_size / 1e6:.1f} MB")
 
 
-def packed(root):
-    """The course's code and data as a zip archive, the same bytes from the same files. Returns bytes."""
+def packed(root, left_out=()):
+    """The course's code and data as a zip archive, bytes; the same from the same files. left_out: names of files."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as target:
         for path in sorted(path for name in CARRIED for path in root.glob(name) if path.is_file()):
-            if not set(LEFT_OUT) & set(path.parts):
+            if not {*LEFT_OUT, *left_out} & set(path.parts):
                 name = zipfile.ZipInfo(path.relative_to(root).as_posix())
                 target.writestr(name, path.read_bytes(), zipfile.ZIP_DEFLATED)
     return archive.getvalue()
