@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-from utils import data
+from utils import data, schedules
 from utils.freeze_report import moved, snapshot
 
 CHECKS = {}  # exercise id: function(answer) -> None or the key of a mistake
@@ -473,6 +473,25 @@ def last_block_trained_from_a_store(tune_last_block):
     # a picture that runs through a frozen block in the middle of training was not stored behind it; at the end it may
     ran = [float(state) not in (0.0, float(head.value[0])) for state in states]
     return "not-stored" if ran[0] else "cut-early" if ran[2] else None
+
+
+@exercise("06/ex3")
+def a_schedule_within_the_bill(schedule):
+    spans = {part: (float(start), float(end)) for part, (start, end) in dict(schedule).items()}
+    parts, shapes = (*data.BLOCKS, "head"), zip((16, 8, 4, 4), (3, *data.CHANNELS), data.CHANNELS, strict=False)
+    work = [pixels**2 * 9 * into * out for pixels, into, out in shapes] + [data.CHANNELS[-1] * 5]
+    try:
+        schedules.stages(spans, parts)
+    except ValueError as error:
+        return "head-rests" if "nothing trains" in str(error) else "no-schedule"
+    if "block1" in spans:
+        return "first-trains"
+    if spans.get("head") != (0, 1):
+        return "head-rests"
+    least = {"block2": 0.2, "block3": 0.2, "block4": 0.5}
+    if any(np.diff(spans.get(part, (0, 0)))[0] < share - 1e-9 for part, share in least.items()):
+        return "short"
+    return "too-dear" if sum(schedules.cost(spans, parts, work, 10).values()) > 0.4 else None
 
 
 @exercise("07/ex1")

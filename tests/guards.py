@@ -17,7 +17,7 @@ PATHS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 LIMIT = 600_000  # bytes of a notebook with its outputs
 FOLDED = {"plumbing", "proof", "solution"}  # come folded; the rest is the lesson
 TAGS = {"keras", "torch", "exercise", "hide-input", "nbval-ignore-output", "raises-exception", *FOLDED}
-FIRST_EDITION = {"06", "09"}
+FIRST_EDITION = {"09"}
 
 
 @functools.cache

@@ -238,6 +238,11 @@ RIGHT = {
             "keras_lab.accuracy(model, x, y)",  # a look at all pictures at the end is no training
         ),
     ],
+    "06/ex3": [
+        {"block2": (0.8, 1), "block3": (0.7, 1), "block4": (0.5, 1), "head": (0, 1)},
+        {"block2": (0, 0.2), "block3": [0, 0.2], "block4": (0, 0.5), "head": (0, 1.0)},
+        {"block2": (0.3, 0.5), "block3": (0.3, 0.5), "block4": (0.3, 0.8), "head": (0, 1)},
+    ],
     "09/ex1": [
         RESTS.format(end=f"return not {NAMES}"),
         RESTS.format(end=EVERY.format("np.array_equal(a, snapshot(model)[n])")),
@@ -331,6 +336,14 @@ WRONG = {
             ),
         ),
         ("first-move", last_block(2, "front(x)", "rest.fit(stored, y, verbose=0)")),
+    ],
+    "06/ex3": [
+        ("no-schedule", {"block2": (0.5, 0.2), "head": (0, 1)}),
+        ("no-schedule", {"block2": (0, 2), "head": (0, 1)}),
+        ("head-rests", {"block2": (0, 0.2), "block3": (0, 0.2), "block4": (0, 0.5)}),
+        ("head-rests", {"block2": (0, 0.2), "block3": (0, 0.2), "block4": (0, 0.5), "head": (0, 0.9)}),
+        ("short", {"block2": (0, 0.2), "block3": (0, 0.1), "block4": (0, 0.5), "head": (0, 1)}),
+        ("too-dear", {"block2": (0.75, 1), "block3": (0.5, 1), "block4": (0.25, 1), "head": (0, 1)}),
     ],
     "09/ex1": [
         ("no-return", RESTS.format(end=f"not {NAMES}")),

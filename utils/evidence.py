@@ -1,7 +1,6 @@
 """Proof for the notebooks: a claim that is asserted, means with their intervals, paired comparisons, times.
 
-Knows nothing of either framework. The runs of a comparison are a list with one entry a seed: each a dict from the
-recipe's name to a dict of what was measured, such as {"two phases": {"wild": 0.81, "seconds": 2.3}}.
+Knows nothing of either framework.
 """
 
 import time
@@ -39,20 +38,6 @@ def mean_interval(values, level=0.95):
         raise ValueError("an interval needs at least two values, one a seed")
     half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
     return float(values.mean()), float(half)
-
-
-def values_of(runs, recipe, measure="wild"):
-    """What was measured of one recipe, a number a seed: float64 array (seeds,)."""
-    return np.array([run[recipe][measure] for run in runs], float)
-
-
-def differences_in_words(runs, minus, measure="wild"):
-    """Each recipe's paired difference to `minus`, by recipe: "+0.012 ± 0.004", its mean and 95 % interval."""
-    result = {}
-    for recipe in runs[0]:
-        mean, half = mean_interval(values_of(runs, recipe, measure) - values_of(runs, minus, measure))
-        result[recipe] = f"{mean:+.3f} ± {half:.3f}" if recipe != minus else "–"
-    return result
 
 
 def time_ratios(steps, rounds=15):

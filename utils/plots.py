@@ -192,27 +192,6 @@ def differences(rows, xlabel, title, alt):
     show(alt)
 
 
-def dots(panels, interval, xlabel, xlim=(0, 1), alt=""):
-    """A row a recipe, a panel a case: the mean as a large mark, the interval as a bar, each seed as a small point.
-
-    panels: title -> label -> values, one a seed. interval: gives (mean, half width) of the values.
-    """
-    labels = list(next(iter(panels.values())))
-    size = (1.4 + 2.35 * len(panels), 0.9 + 0.3 * len(labels))
-    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
-    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
-        for y, values in enumerate(rows.values()):
-            mean, half = interval(values)
-            axis.plot(values, np.full(len(values), y + 0.24), ".", color="grey", markersize=4)
-            axis.errorbar(mean, y, xerr=half, color="black", marker="o", markersize=5, capsize=2)
-        axis.set(title=title, xlim=xlim, xlabel=xlabel)
-        axis.grid(axis="x", color="0.88")
-        axis.set_axisbelow(True)
-    axes[0, 0].set_yticks(range(len(labels)), labels)
-    axes[0, 0].invert_yaxis()
-    show(alt)
-
-
 def rates(curves, interval, ylabel, alt=""):
     """Accuracy over the learning rate. curves: label -> rate -> values, one a seed; the best of a line is filled."""
     figure, axis = plt.subplots(figsize=(6.2, 3.6))
@@ -303,30 +282,19 @@ def layer_charts(schedules, parts, alt=""):
 
     schedules: title -> part -> (start, end) of the span in which it trains, in shares of the run. parts: names.
     """
-    figure, axes = plt.subplots(1, len(schedules), figsize=(0.6 + 2.2 * len(schedules), 2.6), sharey=True)
-    for axis, (title, spans) in zip(axes, schedules.items(), strict=True):
+    rows = -(-len(schedules) // 3)  # three panels a row
+    figure, axes = plt.subplots(rows, 3, figsize=(8.4, 0.5 + 2.1 * rows), sharex=True, sharey=True, squeeze=False)
+    for axis, (title, spans) in zip(axes.flat, schedules.items(), strict=False):
         axis.barh(parts, 1, height=0.94, **FROZEN)
         for y, part in enumerate(parts):
             start, end = spans.get(part, (0, 0))
             axis.barh(y, end - start, left=start, height=0.94, **TRAINABLE)
-        axis.set(title=title, xlim=(0, 1), ylim=(-0.5, len(parts) - 0.5), xlabel="share of the run")
+        axis.set(title=title, xlim=(0, 1), ylim=(-0.5, len(parts) - 0.5))
         axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axis.tick_params(axis="y", length=0)
+    for axis in axes[-1]:
+        axis.set_xlabel("share of the run")
     figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
-    show(alt)
-
-
-def annealing(curves, xlabel, ylabel, alt=""):
-    """Lines over the run, each named where it begins. curves: name -> (x, y), with y falling to 0 at its end."""
-    figure, axis = plt.subplots(figsize=(6, 3.2))
-    looks = ("-", (0, (5, 1)), "--", "-.", ":")
-    for i, (name, (x, y)) in enumerate(curves.items()):
-        axis.plot(x, y, color="black", linestyle=looks[i % 5], linewidth=1.2)
-        axis.annotate(
-            name, (x[0], y[0]), (-4, 0), textcoords="offset points", ha="right", va="center", fontsize="small"
-        )
-    axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.14, 1), ylim=(0, None))
-    axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
     show(alt)
 
 
@@ -370,7 +338,7 @@ def steps_against_work(work, measured, xlabel, alt=""):
         at = np.arange(len(work)) + 0.3 * (i - (len(measured) - 1) / 2)
         look = FRAMEWORKS[framework] | {"linestyle": "none", "label": framework}
         axis.errorbar(middle, at, xerr=[middle - low, high - middle], **look)
-    axis.set(xlabel=xlabel, ylabel="frozen blocks", xlim=(0, 1.1))
+    axis.set(xlabel=xlabel, xlim=(0, 1.1))
     axis.invert_yaxis()
     axis.legend(loc="lower right")
     show(alt)
