@@ -44,21 +44,23 @@ plt.rcParams.update(
 )
 
 
-def show(alt):
-    """Show the current figure with twice the pixels of its place on the page, and close it.
+def show(alt, photographs=False):
+    """Show the current figure with twice the pixels of its place on the page (photographs: 1.5 times), and close it.
 
     alt: what is to be seen, in words; JupyterLab, the site and screen readers find it beside the picture.
+    photographs: store it as JPEG, a fifth of the bytes where there are photographs in it.
     """
-    figure, file = plt.gcf(), io.BytesIO()
-    figure.savefig(file, format="png", dpi=2 * figure.dpi)
-    with_pictures = any(axis.images for axis in figure.axes)
-    picture = Image.open(file).convert("RGB")
-    coloured = ImageChops.difference(picture, picture.convert("L").convert("RGB")).getbbox()
-    picture = picture.quantize(256 if with_pictures else 64 if coloured else 16)  # a third of the bytes
-    file = io.BytesIO()
-    picture.save(file, format="png", optimize=True)
-    picture = {"image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": alt}
-    about = {"image/png": {"width": round(figure.dpi * figure.get_figwidth()), "alt": alt}}
+    figure, file, kind = plt.gcf(), io.BytesIO(), "image/jpeg" if photographs else "image/png"
+    figure.savefig(file, format="png", dpi=(1.5 if photographs else 2) * figure.dpi)
+    picture, file = Image.open(file).convert("RGB"), io.BytesIO()
+    if photographs:
+        picture.save(file, format="jpeg", quality=80, optimize=True)
+    else:  # as few colours as it takes: a third of the bytes
+        with_pictures = any(axis.images for axis in figure.axes)
+        coloured = ImageChops.difference(picture, picture.convert("L").convert("RGB")).getbbox()
+        picture.quantize(256 if with_pictures else 64 if coloured else 16).save(file, format="png", optimize=True)
+    picture = {kind: base64.b64encode(file.getvalue()).decode(), "text/plain": alt}
+    about = {kind: {"width": round(figure.dpi * figure.get_figwidth()), "alt": alt}}
     display(picture, metadata=about, raw=True)
     plt.close(figure)
 

@@ -109,9 +109,9 @@ def for_pages(notebook, number, ids):
         label = title[1] if title else "Solution"
         page = {"code_prompt_show": label, "code_prompt_hide": f"Hide: {label}"}
         for output in cell.outputs:
-            about = output.get("metadata", {}).get("image/png", {})
-            if about.get("alt"):
-                page["image"] = {"alt": about["alt"]}  # MyST-NB takes the width from the output, but not the text
+            for about in output.get("metadata", {}).values():  # of image/png or image/jpeg
+                if isinstance(about, dict) and about.get("alt"):
+                    page["image"] = {"alt": about["alt"]}  # MyST-NB takes the width from the output, but not the text
             if "text/html" in output.get("data", {}):
                 output.data["text/html"] = WAITING.sub("", output.data["text/html"])
         cell.metadata["mystnb"] = page
