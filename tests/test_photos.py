@@ -75,6 +75,11 @@ def test_the_twins_give_the_same_logits(twins, size):
     assert ours.shape == (5, 1000) and np.abs(ours - theirs).max() < 1e-4
 
 
+def test_pictures_come_in_as_the_weights_were_trained():
+    assert photos.prepare(np.array([127, 255], np.uint8)).tolist() == [0, 1]  # (x - 127) / 128
+    assert [photos.padding(*sides) for sides in ((3, 2), (5, 2), (3, 1), (1, 1))] == [(0, 1), (1, 2), (1, 1), (0, 0)]
+
+
 def test_the_base_knows_what_is_on_photographs(twins):
     found = photos.photographs(224)
     named = {"bison": "bison", "polar_bear": "ice bear", "panda": "giant panda", "koala": "koala", "hammer1": "hammer"}
