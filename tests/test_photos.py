@@ -181,6 +181,7 @@ def test_what_cannot_be_read_is_left_out_and_named(folder):
     assert "export it as JPEG" in reasons["cats/IMG_1.HEIC"] and "no picture" in reasons["cats/notes.txt"]
     assert "cats/deeper/copy.png" in reasons or "cats/picture 0.png" in reasons  # one of two equal ones
     assert "in another class" in reasons["großer Hund/copy.png"]
+    assert reasons["nothing"] == "an empty folder"
     assert reasons["only text"] == "a folder without a picture that can be read"
     assert not any(".DS_Store" in name or "loop" in name for name in reasons)
 

@@ -121,6 +121,9 @@ def read_folder(path, size=SIZE):
     left_out += [
         (classes[i], "a folder without a picture that can be read") for i in range(len(classes)) if not counts[i]
     ]
+    if not _is_zip(path):
+        empty = [part.name for part in sorted(Path(path).iterdir()) if part.is_dir() and not any(part.iterdir())]
+        left_out += [(name, "an empty folder") for name in empty]
     if len(found) < 2:
         raise DataError(
             f"Found pictures of {len(found)} class{'es' * (len(found) != 1)} and {len(left_out)} other files: put "
@@ -161,7 +164,7 @@ def split(folder, test=0.3, seed=0):
 
 def _entries(path):
     """(class names, [(name, label, function that reads its bytes), ...]) of a folder or zip file, in a fixed order."""
-    files = _in_zip(path) if hasattr(path, "read") or str(path).lower().endswith(".zip") else _in_folder(Path(path))
+    files = _in_zip(path) if _is_zip(path) else _in_folder(Path(path))
     files = {name: read for name, read in sorted(files.items()) if not any(map(_hidden, name.split("/")))}
     while len({name.split("/")[0] for name in files}) == 1 and all(name.count("/") > 1 for name in files):
         files = {name.split("/", 1)[1]: read for name, read in files.items()}  # a folder around the classes' folders
@@ -173,6 +176,10 @@ def _entries(path):
         )
     classes = sorted({name.split("/")[0] for name in inside})
     return classes, [(name, classes.index(name.split("/")[0]), read) for name, read in inside.items()]
+
+
+def _is_zip(path):
+    return hasattr(path, "read") or str(path).lower().endswith(".zip")
 
 
 def _hidden(part):
