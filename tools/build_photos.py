@@ -159,7 +159,7 @@ def photographs(package):
             picture = Image.open(io.BytesIO(files[path])).convert("RGB")
             picture = ImageOps.fit(picture, (SIDE, SIDE), Image.Resampling.LANCZOS)
             prints.append(np.asarray(picture))
-            groups = photos._alike(np.stack(prints))
+            groups = photos.alike(np.stack(prints))
             if source in [row[3] for row in rows] or groups[-1] != len(prints) - 1:
                 prints.pop()  # the same photograph in two activities: it must not be in two splits
                 continue

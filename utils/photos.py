@@ -137,7 +137,7 @@ def read_folder(path, size=SIZE):
     labels = np.array([found.index(label) for _, label, _ in kept], np.int64)
     x = np.stack([picture for picture, _, _ in kept])
     names = [name for _, _, name in kept]
-    groups = np.concatenate([_alike(x[labels == i]) + np.argmax(labels == i) for i in range(len(found))])
+    groups = np.concatenate([alike(x[labels == i]) + np.argmax(labels == i) for i in range(len(found))])
     return Folder(x, labels, [classes[label] for label in found], names, groups, left_out)
 
 
@@ -249,7 +249,7 @@ def _picture(name, read, size):
         raise ValueError("damaged, or no picture inside") from error
 
 
-def _alike(x):
+def alike(x):
     """A number for each picture, int64 (n,), the same for those that look alike: whose prints differ in few bits.
 
     The print of a picture is whether it grows lighter from each of 8 x 9 places to the next (a "difference hash").
