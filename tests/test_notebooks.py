@@ -102,16 +102,14 @@ def test_all_notebooks_begin_with_the_same_set_up_cell():
 def test_a_stored_question_reads_as_its_file_does_now(path):
     """Strict nbval says so too, but minutes later."""
     views_of = {"quiz": views.quiz_bundle, "recall": views.recall_bundle}
-    asked = {cell.source: guards.outputs_text(cell) for cell in guards.code(read(path))}
-    asked = {source: shown for source, shown in asked.items() if re.fullmatch(r'(quiz|recall)\("[^"]+"\)', source)}
-    old = [
-        source
-        for source, shown in asked.items()
-        if views_of[source.split("(")[0]](questions.find(source.split('"')[1], (source.split("(")[0],)))["text/html"]
-        not in shown
+    asked = [
+        (kind, id, guards.outputs_text(cell))
+        for cell in guards.code(read(path))
+        for kind, id in re.findall(r'^(quiz|recall)\("([^"]+)"\)', cell.source, re.MULTILINE)
     ]
+    now = {id: views_of[kind](questions.find(id, (kind,)))["text/html"] for kind, id, _ in asked}
     assert asked
-    assert old == []
+    assert [id for _, id, shown in asked if now[id] not in shown] == []
 
 
 def test_no_function_is_defined_in_two_notebooks():
