@@ -14,7 +14,7 @@ import sys
 import numpy as np
 
 from utils import data, schedules
-from utils.freeze_report import moved, snapshot
+from utils.freeze_report import moved, snapshot, weights_of
 
 CHECKS = {}  # exercise id: function(answer) -> None or the key of a mistake
 
@@ -628,6 +628,119 @@ def _features_judged(found, right, wrong):
         return max(near, key=near.get)
     spread = np.asarray(right).std()
     return "input" if 0.01 * spread < found.std(0).mean() and np.ptp(found) > spread else "other"
+
+
+@exercise("08/ex1")
+def a_dense_layer_with_an_adapter(lora_dense):
+    class Counting(np.ndarray):
+        """An array that tells the largest one that was computed from it."""
+
+        largest = 0
+
+        def __array_finalize__(self, other):
+            Counting.largest = max(Counting.largest, self.size)
+
+    x, w, bias, a, b = (_gaussian(*shape) for shape in ((3, 40), (40, 30), (30,), (40, 2), (2, 30)))
+    bias, b = bias + 1, b[:, ::-1] + 2  # not the same numbers in all
+    given = [array.copy().view(Counting) for array in (x, w, bias, a, b)]
+    Counting.largest = 0
+    found = lora_dense(*given)
+    if found is None:
+        return "no-return"
+    layer, adapter = x @ w + bias, x @ a @ b
+    named = {None: layer + adapter, "no-adapter": layer, "no-bias": x @ w + adapter, "replaced": adapter + bias}
+    found = np.asarray(found)
+    mistake = next(
+        (m for m, y in named.items() if y.shape == found.shape and np.allclose(y, found, atol=1e-3)), "other"
+    )
+    return "merged" if mistake is None and Counting.largest >= w.size else mistake
+
+
+@exercise("08/ex2")
+def adapters_within_two_bounds(answer):
+    from utils import texts
+
+    chosen, rank = answer
+    chosen = [chosen] if isinstance(chosen, str) else list(chosen)
+    rank, blocks = int(rank), texts.WRITER.blocks
+    if not chosen or set(chosen) - set(blocks) or len(set(chosen)) < len(chosen):
+        return "no-block"
+    if rank < 1:
+        raise TypeError
+    numbers = 4 * texts.WRITER.width * rank * len(chosen) + 6 * (texts.WRITER.width + 1)
+    if 4 * numbers > 10_000:
+        return "too-large"
+    if _share_of_work(chosen, rank) > 0.52:
+        return "too-much-work"
+    return None if len(chosen) > 1 else "more-blocks"
+
+
+def _share_of_work(chosen, rank):
+    """Of training everything, counted in a step with adapters in these blocks: in PyTorch, or else in Keras."""
+    ids, labels = np.full((2, 24), 9, np.int32), np.zeros(2, np.int64)
+    if importlib.util.find_spec("torch"):
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+
+        from utils import transformer_torch
+
+        def count(adapted):
+            model = transformer_torch.build(6)
+            model.base.requires_grad_(not adapted)
+            for block in map(model.base.get_submodule, adapted):
+                for layer in (block.query, block.value):
+                    a, b = (torch.ones(s, requires_grad=True) for s in ((96, rank), (rank, 96)))
+                    layer.register_forward_hook(lambda _, x, y, a=a, b=b: y + x[0] @ a @ b)
+            with FlopCounterMode(display=False) as counter:
+                torch.nn.functional.cross_entropy(model(torch.from_numpy(ids)), torch.from_numpy(labels)).backward()
+            return counter.get_total_flops()
+    else:
+        from utils import keras_lab, transformer_keras
+
+        def count(adapted):
+            model = transformer_keras.build(6)
+            base = model.get_layer("base")
+            for variable in base.variables if adapted else ():
+                variable.trainable = False
+            for block in map(base.get_layer, adapted):
+                block.query.enable_lora(rank)
+                block.value.enable_lora(rank)
+            loss = keras_lab.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            return keras_lab.count_operations(model, ids, labels, loss)
+
+    return count(chosen) / count([])
+
+
+@exercise("08/ex3")
+def adapters_and_head_train(adapt):
+    """Judged with a model of the framework that the answer is for: the one that it does not stumble over."""
+    judged, failed = [], None
+    for module in ("utils.transformer_torch", "utils.transformer_keras"):
+        if module in sys.modules or not any(f"utils.transformer_{f}" in sys.modules for f in ("torch", "keras")):
+            try:
+                judged.append(_adapted_wrongly(adapt(importlib.import_module(module).build(6))))
+            except (AttributeError, ValueError, TypeError, ImportError) as error:
+                failed = error
+    if not judged:
+        raise failed
+    return None if None in judged else judged[0]
+
+
+def _adapted_wrongly(model):
+    if model is None:
+        return "no-return"
+    weights = weights_of(model)
+    trains = {name: weight.trainable for weight in weights for name in weight.names}
+    adapters = [name for name in trains if "lora" in name.lower()]
+    heads = [name for name in trains if "head" in name.split(".") and "original_module" not in name]
+    if len(adapters) < 16:
+        return "no-adapters"
+    if not all(trains[name] for name in adapters):
+        return "adapters-frozen"
+    if not all(trains[name] for name in heads):
+        return "head-frozen"
+    rest = set(trains) - set(adapters) - {name for name in trains if "head" in name.split(".")}
+    return "base-open" if any(trains[name] for name in rest) else None
 
 
 @exercise("09/ex1")

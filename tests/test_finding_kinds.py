@@ -299,6 +299,30 @@ def _(broken):
     return freeze_report(model, before=before)
 
 
+@sample("adapters-frozen")
+def _(broken):
+    model = nn.Sequential(Adapted(), nn.Linear(4, 4))
+    if broken:
+        model[0].requires_grad_(False)
+    else:
+        model[0].weight.requires_grad_(False)
+    return freeze_report(model)
+
+
+@sample("rate-below-precision")
+def _(broken):
+    model = nn.Linear(4, 4).to(torch.bfloat16)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-5 if broken else 1e-1)
+    with watch(model, optimizer) as seen:
+        optimizer.zero_grad()
+        model(T.to(torch.bfloat16)).float().square().mean().backward()
+        optimizer.step()
+        if broken:  # else nothing at all would have moved
+            with torch.no_grad():
+                model.bias[0] += 1
+    return seen.report
+
+
 @sample("nothing-moved")
 def _(broken):
     model = nn.Linear(4, 4).bfloat16()

@@ -114,6 +114,10 @@ head-frozen-by-adapters ! The model has adapters, and what looks like its new he
   nor saved with them. | Name it in modules_to_save.
 base-open-beside-adapters ? The model has adapters, and weights of the layers that they adapt are trainable, too. |
   Nothing, if it is meant. Else freeze the base after the adapters were added.
+adapters-frozen ? The model has adapters, all of them are frozen, and other weights train. | Nothing, if they are used
+  as they are. Else open them, or freeze the base before they are added (Keras: each variable of it, not the layers).
+rate-below-precision ? Most numbers of these 16-bit weights had a gradient, and kept their bits since the snapshot: the
+  step is smaller than their spacing. | Keep the weights in float32 (autocast computes in 16 bits), or raise the rate.
 tied-weights ? These names stand for one weight with one flag; in one of the places all else is frozen. | Nothing, if
   it is meant. Else untie them.
 untied-copy ? An adapter trains a copy of a weight that was tied; the other names still use the original. | Tie them
@@ -555,6 +559,10 @@ def freeze_report(
     _compare_with_expectations(facts, expect_frozen, expect_trainable)
     if changed is not None:
         _compare_with_flags(facts, changed)
+        facts.tell("rate-below-precision", _below_precision(facts.learned, before))
+    adapters = [weight for weight in facts.learned if "lora" in weight.name.lower()]
+    if any(weight.trainable for weight in facts.learned) and not any(weight.trainable for weight in adapters):
+        facts.tell("adapters-frozen", [weight.name for weight in adapters])
     if facts.learned and not any(weight.trainable for weight in facts.learned) and not facts.stale:
         facts.tell("nothing-trains", [" = ".join(w.names) for w in facts.learned if len(w.names) > 1], always=True)
     facts.tell("half-frozen-layer", _half_frozen(facts.learned))
@@ -641,6 +649,16 @@ def _compare_with_flags(facts, changed):
         elif facts.is_frozen(weight.path) and facts.trains(weight.path)[1]:
             facts.tell("assigns-to-itself", [".".join(weight.path) or "the model itself"])
     return None
+
+
+def _below_precision(weights, before):
+    """Names of trainable 16-bit PyTorch weights most of whose numbers had a gradient and stayed as they were."""
+    for weight in weights:
+        gradient, old = getattr(weight.source, "grad", None), before[weight.name]
+        if weight.trainable and gradient is not None and gradient.element_size() == 2 and not isinstance(old, bytes):
+            reached = (gradient != 0).cpu().numpy()
+            if np.sum(reached & (old == weight.value())) > 0.5 * np.sum(reached) > 0:
+                yield weight.name
 
 
 def _half_frozen(weights):
