@@ -75,7 +75,8 @@ clean:  ## remove .venv and build; learn/ stays
 	fi; \
 	echo "Making .venv with $$python from requirements.txt: some minutes and about 4 GB of disk, once." >&2; \
 	$$python -m venv --clear .venv && \
-	$(VENV_PYTHON) -m pip install --disable-pip-version-check -r requirements.txt && touch $@ || { \
+	$(VENV_PYTHON) -m pip install --disable-pip-version-check -r requirements.txt && \
+	{ $(VENV_PYTHON) -m tools.minilm || true; } && touch $@ || { \
 		echo '.venv is not whole (the error is above): look at the network and the free disk space, then run make again' >&2; \
 		exit 1; \
 	}

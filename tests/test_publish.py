@@ -244,7 +244,8 @@ def test_a_copy_for_colab_needs_nothing_beside_it(carrying, tmp_path):
     assert re.fullmatch(r"freezing-course-[0-9a-f]{8}", done.stdout) and done.stderr == ""
     course = tmp_path / done.stdout
     files = [*(ROOT / "data").rglob("*.npz"), *(ROOT / "utils").rglob("*.py"), ROOT / "LICENSE"]
-    assert not any((course / "data" / name).exists() for name in colab.PHOTOS)  # large, and not for this notebook
+    large = [name for names in colab.LARGE.values() for name in names]  # and not for this notebook
+    assert not any((course / "data" / name).exists() for name in large)
     for path in (path for path in files if path.name not in colab.PHOTOS):
         assert (course / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
     assert not (course / "data/teaching").exists()  # it would tell the learner the answers

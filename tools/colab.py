@@ -17,8 +17,9 @@ from tools import ROOT, notebooks, read, without_links, write
 from tools.publish import BADGE
 
 CARRIED = ("utils/**/*", "study/**/*", "data/**/*", "LICENSE")
-LEFT_OUT = ("__pycache__", "teaching")
-PHOTOS = ("lite0.npz", "photos.zip")  # large, and only for notebooks that work with photographs
+LEFT_OUT = ("__pycache__", "teaching", "minilm")
+# large, and only for notebooks whose code says so: photos.photographs, texts.definitions
+LARGE = {"photos.": ("lite0.npz", "photos.zip"), "texts.": ("texts.zip", "writer.npz", "writer_seed1.npz")}
 WIDTH = 1000  # characters a line of the packed course: an editor shows many short lines, or one very long, slowly
 SET_UP = '''\
 # @title Set-up: it holds the course itself
@@ -43,10 +44,14 @@ def main(arguments=None):
     paths = options.notebooks or notebooks()
     if any(path.resolve().parent == options.to.resolve() for path in paths):
         parser.error(f"the copies would replace the notebooks in {options.to}: choose another folder")
-    light, whole = (set_up(packed(ROOT, left_out)) for left_out in (PHOTOS, ()))
+    set_ups = {}
     for path in paths:
         notebook, copy = without_links(read(path), also_notebooks=True), options.to / path.name
-        source = whole if any("photos." in cell.source for cell in notebook.cells) else light
+        code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+        left_out = tuple(name for mark, names in LARGE.items() if mark not in code for name in names)
+        if left_out not in set_ups:
+            set_ups[left_out] = set_up(packed(ROOT, left_out))
+        source = set_ups[left_out]
         for cell in notebook.cells:  # without a badge: it is on Colab already
             cell.source = source if cell.id == "setup" else BADGE.sub("", cell.source)
         write(notebook, copy)
