@@ -1,5 +1,5 @@
 # The commands of the course; `make` alone lists them. Each first makes .venv from requirements.txt, when there is none,
-# when it is not whole, or when requirements.txt has changed. Without make: README.md.
+# when it is not whole, or when requirements.txt has changed. Without make: docs/install.md.
 
 # What may make .venv: the Python that made it before, or else the first of these that fits.
 PYTHON ?= $(shell sed -n 's/^executable = //p' .venv/pyvenv.cfg 2>/dev/null) python3 python3.13 python3.12 python3.11
@@ -17,7 +17,7 @@ endif
 .PHONY: help lab fresh test test-slow run refresh bench publish unpublish colab editions site clean again
 
 help:  ## list the commands
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo '  make lab LAB_ARGS="--port=8899 --no-browser"   gives JupyterLab more arguments'
 	@echo '  make editions EDITIONS="student+torch"         makes these only (see TEACHING.md)'
@@ -41,7 +41,7 @@ test-slow: .venv/made  ## what takes minutes: JupyterLab in Chromium, Colab's ve
 run: .venv/made  ## execute all notebooks into build/notebooks, with a table of what they took
 	@$(VENV_PYTHON) -m tools.refresh --to build/notebooks
 
-refresh: .venv/made  ## the same, but store the outputs in the notebooks, and what README.md shows of them
+refresh: .venv/made  ## the same, but store the outputs in the notebooks, and what the pages show of them
 	@$(VENV_PYTHON) -m tools.refresh
 
 bench: .venv/made  ## measure times and memory, as ratios, in under 10 minutes (leave the machine alone)

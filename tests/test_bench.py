@@ -1,4 +1,4 @@
-"""The runner of the benchmarks: its rows, its table, its file and the README. No time is measured here."""
+"""The runner of the benchmarks: its rows, its table, its file and the page. No time is measured here."""
 
 import json
 import math
@@ -14,7 +14,7 @@ ALSO = [table.row("only for the terminal", [9], "s", shown=False)]
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
-    """Two benchmarks whose rows are given, and a README of their own; add to the dict what another one fails with."""
+    """Two benchmarks whose rows are given, and a page of their own; add to the dict what another one fails with."""
     found = {"good": GOOD, "also": ALSO}
 
     def run_one(name):
@@ -24,9 +24,9 @@ def bench(tmp_path, monkeypatch):
 
     monkeypatch.setattr(runner, "files", lambda: list(found))
     monkeypatch.setattr(runner, "run_one", run_one)
-    monkeypatch.setattr(runner, "README", tmp_path / "README.md")
+    monkeypatch.setattr(runner, "PAGE", tmp_path / "benchmarks.md")
     monkeypatch.setattr(runner, "RESULTS", tmp_path / "build/bench.json")
-    (tmp_path / "README.md").write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
+    (tmp_path / "benchmarks.md").write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
     return found
 
 
@@ -78,30 +78,30 @@ def test_a_run_prints_every_row_and_keeps_them_and_a_part_of_it_is_only_shown(be
     assert "cores" in kept["machine"] and {"python", "numpy"} <= kept["versions"].keys()
 
 
-def test_the_readme_gets_the_rows_meant_for_it(bench):
+def test_the_page_gets_the_rows_meant_for_it(bench):
     runner.main([])
-    runner.main(["--readme"])
-    text = runner.README.read_text(encoding="utf-8")
+    runner.main(["--show"])
+    text = runner.PAGE.read_text(encoding="utf-8")
     assert text.startswith("before\n<!-- bench -->\n") and text.endswith("<!-- /bench -->\nafter\n")
     assert "old" not in text and "only for the terminal" not in text
     assert "| a / b | 2.00" in " ".join(text.split()) and "within 10%: yes" in text and "- Why it is so." in text
     assert "Measured 20" in text
-    runner.main(["--readme"])
-    assert runner.README.read_text(encoding="utf-8") == text  # again: the same
+    runner.main(["--show"])
+    assert runner.PAGE.read_text(encoding="utf-8") == text  # again: the same
 
 
-def test_a_readme_is_left_alone_when_there_is_nothing_whole_or_no_place_for_it(bench):
-    before = runner.README.read_text()
+def test_a_page_is_left_alone_when_there_is_nothing_whole_or_no_place_for_it(bench):
+    before = runner.PAGE.read_text()
     with pytest.raises(SystemExit, match="run `make bench` first"):
-        runner.main(["--readme"])
+        runner.main(["--show"])
     bench["bad"] = "it failed"
     runner.main([])
     with pytest.raises(SystemExit, match="bad failed"):
-        runner.main(["--readme"])
-    assert runner.README.read_text() == before
+        runner.main(["--show"])
+    assert runner.PAGE.read_text() == before
     del bench["bad"]
     runner.main([])
-    runner.README.write_text("no marks\n")
+    runner.PAGE.write_text("no marks\n")
     with pytest.raises(SystemExit, match="put them back"):
-        runner.main(["--readme"])
-    assert runner.README.read_text() == "no marks\n"
+        runner.main(["--show"])
+    assert runner.PAGE.read_text() == "no marks\n"

@@ -23,7 +23,7 @@ README = re.compile(r"\]\((?:\.\./|https://github\.com/[\w.-]+/[\w.-]+/blob/[\w.
 MARKED = re.compile(r"(?<=<!-- published -->\n).*?(?=<!-- /published -->)", re.DOTALL)
 NOWHERE = "No link opens this copy on Colab: it does not know yet where it is published.\n"
 PARAGRAPH = """\
-The link under each notebook's title opens it there, and its first cell fetches the course, release {tag}, from
+The link under each notebook's title opens it on Colab, and its first cell fetches the course, release {tag}, from
 [{repo}](https://github.com/{repo}/tree/{tag}).
 """
 

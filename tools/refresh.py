@@ -1,7 +1,7 @@
-"""Execute the notebooks, store their outputs, and tell what each took; then README.md shows what they found.
+"""Execute the notebooks, store their outputs, and tell what each took; then the pages show what they found.
 
-`make refresh` runs this on all of notebooks/; `python -m tools.refresh NOTEBOOK ...` on some, and leaves README.md as
-it is; `make run` with `--to`, which keeps the outputs out of the notebooks.
+`make refresh` runs this on all of notebooks/; `python -m tools.refresh NOTEBOOK ...` on some, and leaves the pages as
+they are; `make run` with `--to`, which keeps the outputs out of the notebooks.
 """
 
 import argparse
@@ -36,7 +36,8 @@ PICTURE = ROOT / "tools/site/truth_table.png"
 SHOWN = "02_recompile_pitfall", "keras-table"  # the notebook and the cell whose figure README.md shows
 ROW = re.compile(r"^\| (C\d\d) \|.*$", re.MULTILINE)
 MAP = re.compile(r"^(\| \[.*\]\(notebooks/(\w+)\.ipynb\) \|.*\|) \d+ \|$", re.MULTILINE)  # the last column: claims
-LINK = re.compile(r"\(notebooks/(\w+)\.ipynb(?:#cell-id=([\w-]+))?\)")
+LINK = re.compile(r"\(((?:\.\./)?notebooks/(\w+)\.ipynb)(?:#cell-id=([\w-]+))?\)")
+PAGES = ROOT / "README.md", ROOT / "docs/claims.md"  # what shows rows of claims
 
 
 class Result(NamedTuple):
@@ -67,9 +68,7 @@ def main(arguments=None):
     failures = [f"\nFAILED: {result.name}, {result.failure}" for result in results if result.failure]
     print(*failures, sep="\n", end="", file=sys.stderr)
     if not (failures or options.notebooks or options.to):
-        text, picture = readme((ROOT / "README.md").read_text(encoding="utf-8"))
-        write(text, ROOT / "README.md")
-        PICTURE.write_bytes(picture)
+        update_pages()
     return int(bool(failures))
 
 
@@ -142,7 +141,7 @@ def table(results):
     return tabulate([*rows, SEPARATING_LINE, total], headers=headers, floatfmt=".1f")
 
 
-# --- what README.md shows of the notebooks ----------------------------------------------------------------------------
+# --- what README.md and docs/claims.md show of the notebooks ----------------------------------------------------------
 
 
 def printed(cell):
@@ -155,19 +154,27 @@ def count_claims(notebook):
     return sum(line.startswith(f"{CLAIM_MARK} ") for cell in code_cells(notebook) for line in printed(cell))
 
 
-def readme(text):
-    """The README's text brought up to date, and its figure: text and PNG (bytes).
+def update_pages():
+    """Bring the pages that show claims up to date, and the README's figure. Exits with one sentence if it cannot."""
+    for path in PAGES:
+        text, picture = readme(path.read_text(encoding="utf-8"))
+        write(text, path)
+    PICTURE.write_bytes(picture)
 
-    In the table of claims each link leads to the cell that asserts its row; the map's last column is how many claims
+
+def readme(text):
+    """A page's text brought up to date, and the README's figure: text and PNG (bytes).
+
+    In a table of claims each link leads to the cell that asserts its row; the map's last column is how many claims
     a notebook's stored outputs show. Exits with one sentence when no cell asserts a row.
     """
     stored = functools.cache(lambda name: read(ROOT / "notebooks" / f"{name}.ipynb"))
 
     def to_cell(row, link):
-        for cell in code_cells(stored(link[1])):
+        for cell in code_cells(stored(link[2])):
             if any(line.startswith(f"{CLAIM_MARK} [{row}]") for line in printed(cell)):
-                return f"(notebooks/{link[1]}.ipynb#cell-id={cell.id})"
-        sys.exit(f"README.md says that {link[1]} asserts {row}, but no cell of it does: correct one of the two.")
+                return f"({link[1]}#cell-id={cell.id})"
+        sys.exit(f"A page says that {link[2]} asserts {row}, but no cell of it does: correct one of the two.")
 
     text = ROW.sub(lambda line: LINK.sub(lambda link: to_cell(line[1], link), line[0]), text)
     text = MAP.sub(lambda line: f"{line[1]} {count_claims(stored(line[2]))} |", text)

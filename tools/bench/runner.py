@@ -1,8 +1,8 @@
 """Run the benchmarks, each file in a process of its own, and show what they measured.
 
 `make bench` runs all of tools/bench/bench_*.py, prints the table and writes build/bench.json. `python -m tools.bench
-prefix cache` runs only those and writes nothing; `--readme` runs nothing and puts the table of build/bench.json into
-README.md; `--rates` looks for the recipes' best learning rates.
+prefix cache` runs only those and writes nothing; `--show` runs nothing and puts the table of build/bench.json into
+docs/benchmarks.md; `--rates` looks for the recipes' best learning rates.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from tools.bench import table
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS = ROOT / "build/bench.json"
-README = ROOT / "README.md"
+PAGE = ROOT / "docs/benchmarks.md"
 MARKS = "<!-- bench -->", "<!-- /bench -->"
 ORDER = ("prefix", "cache", "recipes", "sweep", "start", "report", "notebooks")  # short ones first
 LIBRARIES = ("tensorflow", "keras", "torch", "numpy")
@@ -37,7 +37,7 @@ def main(arguments=None):
     """Do what the command line says. Returns the exit code: 1 when a file could not be run."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", choices=[[], *files()], metavar="NAME", help=f"of {', '.join(files())}")
-    parser.add_argument("--readme", action="store_true", help="put the table of build/bench.json into README.md")
+    parser.add_argument("--show", action="store_true", help="put the table of build/bench.json into docs/benchmarks.md")
     parser.add_argument("--rates", action="store_true", help="look for the recipes' best learning rates")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -45,8 +45,8 @@ def main(arguments=None):
         module = importlib.import_module(f"tools.bench.bench_{options.names[0]}")
         options.child.write_text(json.dumps(module.rows()))
         return 0
-    if options.readme:
-        write_readme()
+    if options.show:
+        write_page()
         return 0
     if options.rates:
         importlib.import_module("tools.bench.bench_recipes").rates()
@@ -55,7 +55,7 @@ def main(arguments=None):
     print("\n" + report(results))
     if not options.names:
         write(json.dumps(results, indent=1) + "\n", RESULTS)
-        print("\nWritten to build/bench.json; `python -m tools.bench --readme` puts it into README.md.")
+        print("\nWritten to build/bench.json; `python -m tools.bench --show` puts it into docs/benchmarks.md.")
     for name, why in results["failed"].items():
         print(f"\nFAILED: bench_{name}.py\n{why}", file=sys.stderr)
     return int(bool(results["failed"]))
@@ -140,24 +140,24 @@ def report(results):
 
 
 def markdown(results):
-    """The rows for the README, as Markdown."""
+    """The rows for docs/benchmarks.md, as Markdown."""
     rows = [row for row in results["rows"] if row["shown"]]
     text = tabulate(table.lines(rows), table.HEADERS, tablefmt="github", disable_numparse=True)
     notes = "".join(f"- {row['note']}\n" for row in rows if row["note"])
     return f"{text}\n\n{notes}\n{caption(results)}\n"
 
 
-def write_readme():
-    """Put the table between the README's marks. Exits with one sentence if there is no whole result, or no mark."""
+def write_page():
+    """Put the table between the page's marks. Exits with one sentence if there is no whole result, or no mark."""
     try:
         results = json.loads(RESULTS.read_text())
     except (OSError, ValueError):
         sys.exit("There is no table in build/bench.json: run `make bench` first.")
     if results["failed"]:
         sys.exit(f"The last run was not whole ({', '.join(results['failed'])} failed): run `make bench` again.")
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     before, first, rest = text.partition(MARKS[0])
     _, last, after = rest.partition(MARKS[1])
     if not first or not last:
-        sys.exit(f"README.md has no lines {MARKS[0]} and {MARKS[1]}: put them back where the table belongs.")
-    write(f"{before}{first}\n{markdown(results)}{last}{after}", README)
+        sys.exit(f"docs/benchmarks.md has no lines {MARKS[0]} and {MARKS[1]}: put them back where the table belongs.")
+    write(f"{before}{first}\n{markdown(results)}{last}{after}", PAGE)
