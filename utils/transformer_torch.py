@@ -82,6 +82,7 @@ class MiniLM(nn.Module):
         super().__init__()
         import transformers  # takes seconds
 
+        transformers.logging.set_verbosity_error()  # it would list MiniLM's pooler, which is left out
         transformers.utils.logging.disable_progress_bar()
         self.bert = transformers.AutoModel.from_pretrained(folder, add_pooling_layer=False)
 
