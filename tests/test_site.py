@@ -3,14 +3,18 @@
 import re
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from conftest import DEMO
+from study import questions, views
 from tools import ROOT, site, write
 from tools.site.__main__ import WAITING, for_pages, main
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Sphinx' own libraries warn each other
+THIRD = "notebooks/03_batchnorm_pitfall.html"
 ALT = "Bars, the left one longer."
-QUESTION = '<div class="study-01-a"><p><b>Why?</b></p><p><small>Run this cell to answer here.</small></p></div>'
+QUESTION = views.quiz_bundle(questions.read(DEMO)[0]["questions"]["90/single"])["text/html"]
 # What a page would fetch when it is opened; a link that is followed by hand is none.
 FETCHED = (
     r"<(?:script|img|link|iframe|source|video|audio|embed|object)\b[^>]*?(?:src|href|data)\s*=\s*[\"']?(?:https?:)?//"
@@ -41,7 +45,10 @@ def test_a_notebook_for_the_pages():
         "image": {"alt": ALT}
     }
     assert anchor.source == "(01-q)="
-    assert "Why?" in asked.outputs[0].data["text/html"] and "Run this" not in asked.outputs[0].data["text/html"]
+    shown = asked.outputs[0].data["text/html"]
+    assert "Run this" in QUESTION and "Run this" not in shown
+    options = re.findall(r'<details class="option (right|wrong)"><summary>[a-z]\)', shown)
+    assert options.count("right") == 1 and len(options) == QUESTION.count("<details><summary>") > 2
     assert "hide-input" in solution.metadata.tags and solution.metadata.mystnb.code_prompt_show == "Solution"
     assert WAITING.search((ROOT / "study" / "views.py").read_text()), "the line below a question reads otherwise now"
 
@@ -68,13 +75,29 @@ def test_pages_fetch_nothing_and_hold_all(pages):
     assert "Proof: of it" in page and "Run this cell" not in "".join(html.values())
     third = html["notebooks/03_batchnorm_pitfall.html"]
     assert len(re.findall(r'<img alt="[^"]{40,}', third)) == third.count("<img alt=") >= 4
-    for target in re.findall(r'href="notebooks/03_batchnorm_pitfall\.html#([\w-]+)"', html["index.html"]):
-        assert f'id="{target}"' in third
     assert 'href="notebooks/03_batchnorm_pitfall.html#' in html["index.html"]
-    assert "statistics-will-drift" in html["finding_kinds.html"]
+    assert 'href="../finding_kinds.html#statistics-will-drift"' in html["docs/symptoms.html"]
+    assert 'href="../notebooks/03_batchnorm_pitfall.html#train-torch"' in html["docs/symptoms.html"]
     assert 'href="../index.html#start"' in page
-    assert {"TEACHING.html", "CONTRIBUTING.html", "data/README.html", "search.html"} <= html.keys()
-    assert max(path.stat().st_size for path in (pages / "notebooks").glob("*.html")) < 1_000_000
+    assert {"TEACHING.html", "CONTRIBUTING.html", "data/README.html", "docs/claims.html", "search.html"} <= html.keys()
+    assert max(map(len, html.values())) < 1_000_000
+
+
+def test_links_between_pages_lead_to_what_is_there(pages):
+    dead, ids = [], {}
+    for path in pages.rglob("*.html"):
+        for target, anchor in re.findall(r'href="([\w./-]+\.html)#([\w.-]+)"', path.read_text(encoding="utf-8")):
+            to = (path.parent / target).resolve()
+            if to not in ids:
+                ids[to] = set(re.findall(r'id="([^"]+)"', to.read_text(encoding="utf-8"))) if to.exists() else set()
+            dead += [f"{path.name}: {target}#{anchor}"] * (anchor not in ids[to])
+    assert dead == [] and len(ids) > 10
+
+
+def violations(page):
+    """What axe-core finds wrong on a page, but for the theme's own: its side bar is no landmark."""
+    found = Axe().run(page).response["violations"]
+    return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"] if one["id"] != "region"]
 
 
 @pytest.mark.slow
@@ -86,19 +109,21 @@ def test_pages_in_a_browser(pages, browser, width, theme):
     page.on("request", lambda request: asked.append(request.url))
     page.add_init_script(f"localStorage.mode = localStorage.theme = '{theme}'")
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    for name in ("index.html", "notebooks/03_batchnorm_pitfall.html", "data/teaching/03_batchnorm_pitfall.html"):
+    teaching = "data/teaching/03_batchnorm_pitfall.html"
+    for name in ("index.html", "docs/symptoms.html", "docs/claims.html", "finding_kinds.html", teaching, THIRD):
         page.goto((pages / name).as_uri())
         shot = f"site_{name.removesuffix('.html').replace('/', '_')}_{width}_{theme}.png"
         page.screenshot(path=SCREENSHOTS / shot, full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than the window"
+        assert violations(page) == []
         clipped = page.evaluate("""() => [...document.querySelectorAll('pre')]
             .filter(pre => pre.scrollWidth > pre.clientWidth + 1 && getComputedStyle(pre).overflowX === 'hidden')
             .map(pre => pre.textContent.slice(0, 60))""")
         assert clipped == []
-    page.goto((pages / "notebooks/03_batchnorm_pitfall.html").as_uri())
-    first = page.locator("details summary", has_text="a)").first
-    first.click()
-    assert page.locator("details[open] blockquote").first.is_visible()
+    option = page.locator("details.option summary").first
+    option.press("Enter")
+    assert page.locator("details.option[open] blockquote").first.is_visible()
+    assert "your choice" in option.evaluate("one => getComputedStyle(one, '::after').content")
     page.close()
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
 

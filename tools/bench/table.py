@@ -8,8 +8,8 @@ def row(what, values, unit="", theory=None, goal=None, shown=True, note=""):
 
     what: the two things compared ("plain loop / sweep"). values: one number a round, a ratio unless `unit` says
     otherwise ("s", "MB"). theory: the number they should come near. goal: [relation, number] with "at least",
-    "at most" or "within" (of theory, as a share: 0.1 is 10 %), or None. shown: whether the page shows it. note: what a reader
-    must know. Raises ValueError without values or for another goal.
+    "at most" or "within" (of theory, as a share: 0.1 is 10 %), or None. shown: whether the page shows it. note: what a
+    reader must know. Raises ValueError without values or for another goal.
     """
     values = [float(value) for value in np.atleast_1d(values)]
     if not values:
@@ -65,7 +65,7 @@ def lines(rows):
     ]
 
 
-HEADERS = ["", "median", "middle half", "rounds", "theory", "goal"]
+HEADERS = ["what", "median", "middle half", "rounds", "theory", "goal"]
 
 
 def _number(value, unit=""):

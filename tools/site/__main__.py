@@ -8,20 +8,26 @@ from pathlib import Path
 from nbformat.v4 import new_markdown_cell
 from sphinx.cmd.build import build_main
 
+from study.scoring import RIGHT, WRONG
 from tools import ROOT, code_cells, notebooks, read, write
-from utils.freeze_report import kinds_page
+from utils.freeze_report import KINDS, kinds_page
 
 HERE = Path(__file__).resolve().parent
 PAGES = {  # the page's source: what it is made from
     "index.md": "README.md",
-    "TEACHING.md": "TEACHING.md",
-    "CONTRIBUTING.md": "CONTRIBUTING.md",
-    "data/README.md": "data/README.md",
-    "data/questions/README.md": "data/questions/README.md",
+    **{name: name for name in ("TEACHING.md", "CONTRIBUTING.md", "data/README.md", "data/questions/README.md")},
+    **{f"docs/{name}.md": f"docs/{name}.md" for name in ("install", "symptoms", "claims", "benchmarks")},
 }
-FILES = ("LICENSE", "tools/site/truth_table.png", "utils/freeze_report.py")  # what the pages lead to or show
-CELL = re.compile(r"\((?:notebooks/)?(\d\d)_(\w+)\.ipynb#cell-id=([\w-]+)\)")  # a link to a cell
+FILES = (
+    "LICENSE",
+    "CITATION.cff",
+    "tools/site/truth_table.png",
+    "utils/freeze_report.py",
+)  # what pages lead to or show
+CELL = re.compile(r"\([./]*(?:notebooks/)?(\d\d)_(\w+)\.ipynb#cell-id=([\w-]+)\)")  # a link to a cell
+KIND = re.compile(rf"`({'|'.join(KINDS)})`")  # of a finding
 WAITING = re.compile(r"<p><small>Run this cell to .*?</small></p>|Run this cell to play here\. ")  # nothing runs there
+OPTION = re.compile(rf"<details>(?=<summary>[a-z]\) (?:(?!</summary>).)*</summary><blockquote>({RIGHT}|{WRONG}))")
 TOC = """
 
 ```{{toctree}}
@@ -33,9 +39,13 @@ TOC = """
 
 ```{{toctree}}
 :hidden:
-:caption: For engineers
+:caption: What you see, what we found
 
+docs/symptoms
 finding_kinds
+docs/claims
+docs/benchmarks
+docs/install
 ```
 
 ```{{toctree}}
@@ -77,16 +87,17 @@ def prepare(folder, source):
     texts = {page: (ROOT / made_from).read_text(encoding="utf-8") for page, made_from in PAGES.items()}
     teaching = sorted((ROOT / "data" / "teaching").glob("*.md"))
     toc = TOC.format(
-        notebooks="\n".join(f"notebooks/{path.stem}" for path in paths),
+        notebooks="\n".join(f"{path.stem[:2]} {title(nb)} <notebooks/{path.stem}>" for path, nb in originals.items()),
         teaching="\n".join(f"data/teaching/{path.stem}" for path in teaching),
     )
     texts["index.md"] += toc
     texts |= {f"data/teaching/{path.name}": path.read_text(encoding="utf-8") for path in teaching}
-    texts["finding_kinds.md"] = kinds_page()
+    texts["docs/symptoms.md"] = KIND.sub(r"[`\1`](../finding_kinds.md#\1)", texts["docs/symptoms.md"])
+    texts["finding_kinds.md"] = KIND.sub(r"`\1`{#\1}", kinds_page())
     wanted = {found.groups() for text in texts.values() for found in CELL.finditer(text)}
     for page, text in texts.items():
         text = CELL.sub(lambda found: f"(#{found[1]}-{found[3]})", text)
-        write(text.replace("(README.md", "(index.md"), source / page)
+        write(re.sub(r"\((\.\./)?README\.md", r"(\1index.md", text), source / page)
     for path, notebook in originals.items():
         ids = {cell for number, _, cell in wanted if number == path.stem[:2]}
         write(for_pages(notebook, path.stem[:2], ids), source / "notebooks" / path.name)
@@ -96,11 +107,16 @@ def prepare(folder, source):
     return paths
 
 
+def title(notebook):
+    """The text of a notebook's first heading."""
+    return next(re.search(r"^# (.+)$", cell.source, re.M)[1] for cell in notebook.cells if cell.source.startswith("# "))
+
+
 def for_pages(notebook, number, ids):
     """A notebook as the site shows it; it is changed and returned.
 
     Folded cells are told by their title, figures keep their alternative text and width, questions do not ask for a
-    kernel, and each cell in `ids` gets the anchor NUMBER-ID that links lead to.
+    kernel and mark the option that is chosen (site.css), and each cell in `ids` gets the anchor NUMBER-ID that links lead to.
     """
     for cell in code_cells(notebook):
         title = re.match(r"# @title (.+)", cell.source)
@@ -113,7 +129,8 @@ def for_pages(notebook, number, ids):
                 if isinstance(about, dict) and about.get("alt"):
                     page["image"] = {"alt": about["alt"]}  # MyST-NB takes the width from the output, but not the text
             if "text/html" in output.get("data", {}):
-                output.data["text/html"] = WAITING.sub("", output.data["text/html"])
+                html = WAITING.sub("", output.data["text/html"])
+                output.data["text/html"] = OPTION.sub(_option, html)
         cell.metadata["mystnb"] = page
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -122,6 +139,10 @@ def for_pages(notebook, number, ids):
         anchor = new_markdown_cell(f"({number}-{cell.id})=", id=f"anchor-{cell.id}"[:64])
         notebook.cells.insert(notebook.cells.index(cell), anchor)
     return notebook
+
+
+def _option(found):
+    return f'<details class="option {"right" if found[1] == RIGHT else "wrong"}">'
 
 
 if __name__ == "__main__":
