@@ -116,7 +116,7 @@ def for_pages(notebook, number, ids):
     """A notebook as the site shows it; it is changed and returned.
 
     Folded cells are told by their title, figures keep their alternative text and width, questions do not ask for a
-    kernel and mark the option that is chosen (site.css), and each cell in `ids` gets the anchor NUMBER-ID that links lead to.
+    kernel and mark the option that is chosen (site.css), and each cell in `ids` gets the anchor NUMBER-ID for links.
     """
     for cell in code_cells(notebook):
         title = re.match(r"# @title (.+)", cell.source)
