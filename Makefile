@@ -17,7 +17,7 @@ endif
 .PHONY: help lab fresh test test-slow run refresh bench publish unpublish colab editions site clean again
 
 help:  ## list the commands
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo '  make lab LAB_ARGS="--port=8899 --no-browser"   gives JupyterLab more arguments'
 	@echo '  make editions EDITIONS="student+torch"         makes these only (see TEACHING.md)'

@@ -28,6 +28,8 @@ def one_sentence(text):
 
 def make(*arguments, folder=ROOT, **environment):
     """What a make command does, as a finished process; not as a part of the `make test` that runs this."""
+    if not shutil.which("make"):
+        pytest.skip("Windows has no make")
     own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTHON"))}
     return subprocess.run(["make", *arguments], cwd=folder, env=own | environment, capture_output=True, text=True)
 
@@ -84,6 +86,8 @@ if [ "$2" = pip ] && [ -e {folder}/broken ]; then echo "ERROR: No matching distr
 @pytest.fixture
 def course(tmp_path):
     """A folder with the Makefile and a Python 3.12 that installs nothing; `calls` tells what it was asked for."""
+    if os.name == "nt":
+        pytest.skip("its Python is a shell script")
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "requirements.txt").write_text("tiny==1.0\n")
     (tmp_path / "calls").touch()
@@ -271,7 +275,8 @@ def ran(tmp_path_factory):
 def test_the_table_counts_cells_claims_and_memory(ran):
     table = {line.split()[0]: line.split()[1:] for line in ran[1].stdout.splitlines() if line}
     cells, claims, seconds, peak, result = table["good"]
-    assert (cells, claims, result) == ("4", "2", "ok") and float(seconds) > 0.5 and int(peak) > 250
+    assert (cells, claims, result) == ("4", "2", "ok") and float(seconds) > 0.5
+    assert int(peak) > 250 or not os.path.exists("/proc/self/status")  # only Linux tells it
     assert table["bad"][:2] == ["3", "1"] and table["bad"][-1] == "FAILED"
     assert table["total"][:2] == ["8", "3"] and table["total"][3:] == [peak, "2", "FAILED"]
 
