@@ -10,6 +10,7 @@ import base64
 import hashlib
 import io
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from tools.publish import BADGE
 
 CARRIED = ("utils/**/*", "study/**/*", "data/**/*", "LICENSE")
 LEFT_OUT = ("__pycache__", "teaching")
-PHOTOS = ("lite0.npz", "photos.zip")  # large, and only for notebooks that work with photographs
+# Large files, and the module of utils that reads them: they travel with notebooks that use it.
+LARGE = {"photos": ("lite0.npz", "photos.zip"), "texts": ("texts.zip", "writer.npz", "writer_seed1.npz")}
 WIDTH = 1000  # characters a line of the packed course: an editor shows many short lines, or one very long, slowly
 SET_UP = '''\
 # @title Set-up: it holds the course itself
@@ -43,10 +45,11 @@ def main(arguments=None):
     paths = options.notebooks or notebooks()
     if any(path.resolve().parent == options.to.resolve() for path in paths):
         parser.error(f"the copies would replace the notebooks in {options.to}: choose another folder")
-    light, whole = (set_up(packed(ROOT, left_out)) for left_out in (PHOTOS, ()))
     for path in paths:
         notebook, copy = without_links(read(path), also_notebooks=True), options.to / path.name
-        source = whole if any("photos." in cell.source for cell in notebook.cells) else light
+        code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+        unused = [names for module, names in LARGE.items() if not re.search(rf"\b{module}\.", code)]
+        source = set_up(packed(ROOT, sum(unused, ())))
         for cell in notebook.cells:  # without a badge: it is on Colab already
             cell.source = source if cell.id == "setup" else BADGE.sub("", cell.source)
         write(notebook, copy)
