@@ -14,7 +14,7 @@ LAB += --allow-root
 endif
 
 .DEFAULT_GOAL = help
-.PHONY: help lab fresh test test-slow run refresh bench publish unpublish colab editions site clean again
+.PHONY: help lab fresh test test-slow run refresh bench bench-gpu publish unpublish colab editions site clean again
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ refresh: .venv/made  ## the same, but store the outputs in the notebooks, and wh
 
 bench: .venv/made  ## measure times and memory, as ratios, in under 10 minutes (leave the machine alone)
 	@$(VENV_PYTHON) -m tools.bench
+
+bench-gpu: .venv/made  ## what freezing saves on a CUDA GPU, at real sizes, into build/gpu.json (some minutes)
+	@$(VENV_PYTHON) -m tools.bench.gpu
 
 publish: .venv/made  ## write into the course where it is published: make publish REPO=owner/name TAG=v1
 	@$(VENV_PYTHON) -m tools.publish "$$REPO" "$$TAG"

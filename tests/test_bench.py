@@ -2,11 +2,12 @@
 
 import json
 import math
+import os
 import types
 
 import pytest
 
-from tools.bench import runner, table
+from tools.bench import bench_notebooks, gpu, runner, table
 
 GOOD = [table.row("a / b", [4, 1, 2], theory=2, goal=["within", 0.1], note="Why it is so.")]
 ALSO = [table.row("only for the terminal", [9], "s", shown=False)]
@@ -105,3 +106,57 @@ def test_a_page_is_left_alone_when_there_is_nothing_whole_or_no_place_for_it(ben
     with pytest.raises(SystemExit, match="put them back"):
         runner.main(["--show"])
     assert runner.PAGE.read_text() == "no marks\n"
+
+
+def test_what_make_run_took_counts_while_it_is_newer_than_the_notebooks(tmp_path, monkeypatch):
+    names = [path.stem for path in bench_notebooks.notebooks()]
+    results = [bench_notebooks.Result(name, 1, 1, 5.0, 100, "")._asdict() for name in names]
+    monkeypatch.setattr(bench_notebooks, "RUN", tmp_path / "took.json")
+    monkeypatch.setattr(bench_notebooks, "execute", lambda path, _: bench_notebooks.Result(path.stem, 1, 1, 7.0, 1, ""))
+    for content, age, seconds in ((results, 0, 5), (results[1:], 0, 7), (results, 1e9, 7)):
+        bench_notebooks.RUN.write_text(json.dumps(content))
+        os.utime(bench_notebooks.RUN, (bench_notebooks.RUN.stat().st_mtime - age + 1,) * 2)
+        assert table.median(bench_notebooks.rows()[-1]) == seconds * len(names)
+
+
+# --- on a GPU ---------------------------------------------------------------------------------------------------------
+
+KEYS = {"model", "setting", "everything", "rows"}, {"way", "trainable", "time", "work", "memory"}
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """The decoder's table at small sizes, on this machine's processor: way -> row."""
+    made = gpu.run(gpu.decoder(True), steps=1, warm=0)
+    assert made.keys() == KEYS[0] and "LoRA" in gpu.shown(made)
+    return {row["way"]: row for row in made["rows"]}
+
+
+def test_the_work_of_each_way_is_counted(tiny):
+    work = {way: row["work"] for way, row in tiny.items()}
+    assert work["everything"] == 1 > work["blocks 2 to 4"] > work["blocks 3 to 4"] > work["blocks 4 to 4"]
+    assert work["everything, checkpointing"] > 1.2 and work["LoRA in the last quarter of the blocks"] < 0.7
+    block = 4 * 32**2 + 3 * 32 * 128 + 2 * 32
+    assert tiny["everything"]["trainable"] == 100 * 32 + 4 * block + 32
+    assert tiny["blocks 4 to 4"]["trainable"] == block + 32 and tiny["the norms"]["trainable"] == 9 * 32
+    assert tiny["LoRA, queries and values"]["trainable"] == 4 * 2 * 2 * 16 * 32
+
+
+def test_without_a_gpu_it_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu, "CUDA", False)
+    with pytest.raises(SystemExit, match="PyTorch sees no CUDA GPU here: run this on a machine that has one"):
+        gpu.main([f"--out={tmp_path}/gpu.json"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_it_writes_has_the_form_of_the_figures_that_were_given(monkeypatch, tmp_path):
+    few = lambda table: table | {"ways": dict([*table["ways"].items()][:2])}  # noqa: E731
+    monkeypatch.setattr(gpu, "run", lambda table, *steps, run=gpu.run: run(few(table), *steps))
+    gpu.main(["--tiny", f"--out={tmp_path}/gpu.json"])
+    given, made = (json.loads(path.read_text()) for path in (gpu.GIVEN, tmp_path / "gpu.json"))
+    for content in (given, made):
+        assert content.keys() == {"card", "date", "torch", "by", "tables"}
+        for one in content["tables"]:
+            assert one.keys() == KEYS[0] and all(row.keys() == KEYS[1] for row in one["rows"])
+            assert one["rows"][0]["way"] == "everything" and one["rows"][0]["time"] == 1
+    assert given["by"].startswith("given: ") and made["by"] == "make bench-gpu"

@@ -1,6 +1,7 @@
 """keras_lab and torch_lab are twins: the same numbers from the same weights, the same names, the same frozen sets."""
 
 import os
+import runpy
 import subprocess
 import sys
 
@@ -176,3 +177,15 @@ def test_triton_is_loaded_before_tensorflow(tmp_path):
     command = [sys.executable, "-c", "import utils.keras_lab"]
     done = subprocess.run(command, env=os.environ | more, capture_output=True, text=True, timeout=120)
     assert done.stdout == "before\n", done.stderr[-500:]
+
+
+@pytest.mark.filterwarnings("ignore:'utils.keras_lab' found in sys.modules")  # meant: it runs a second time
+def test_gpus_are_hidden_from_tensorflow_unless_a_notebook_asks_for_them(monkeypatch):
+    hidden = []
+    monkeypatch.setattr(keras_lab.tf.config, "set_visible_devices", lambda *devices: hidden.append(devices))
+    monkeypatch.setenv("FREEZING_GPU", "on")
+    runpy.run_module("utils.keras_lab")  # as a first import would
+    assert hidden == []
+    monkeypatch.delenv("FREEZING_GPU")
+    runpy.run_module("utils.keras_lab")
+    assert hidden == [([], "GPU")]

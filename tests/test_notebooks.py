@@ -127,6 +127,34 @@ def test_no_function_is_defined_in_two_notebooks():
     assert sorted(set(names)) == sorted(names), defined
 
 
+REAL = ("07", "08")  # notebooks whose networks are large enough to gain from a GPU
+
+
+def device_faults(number, sources):
+    """What is wrong with the way in which a notebook's code cells choose where to compute."""
+    code = "\n".join(sources)
+    if number not in REAL:
+        words = ("FREEZING_GPU", "cuda", ".DEVICE", "lite0_", "transformer_")
+        return [f"names {word}" for word in words if word in code]
+    labs = sorted(set(re.findall(r"\b(\w+)\.DEVICE", code)))
+    asks, first = code.find('environ["FREEZING_GPU"] = "on"'), re.search(r"import \w+_keras|import keras", code)
+    faults = [f"does not print {lab}.DEVICE" for lab in labs if not re.search(rf"print\(.*\b{lab}\.DEVICE", code)]
+    faults += ["names no device"] * (not labs)
+    return faults + ["asks for the GPU when TensorFlow is there already"] * bool(first and asks > first.start())
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_only_notebooks_with_a_real_base_use_a_gpu_and_they_say_so(path):
+    assert device_faults(path.stem[:2], [cell.source for cell in guards.code(read(path))]) == []
+
+
+def test_a_wrong_use_of_a_gpu_is_found():
+    asks, use, say = 'os.environ["FREEZING_GPU"] = "on"', "from utils import lite0_keras", "print(lite0_keras.DEVICE)"
+    assert device_faults("07", [asks, use, say]) == []
+    for number, cells in (("01", ["x.to('cuda')"]), ("07", [use, asks, say]), ("07", [asks, use, "y = a.DEVICE"])):
+        assert len(device_faults(number, cells)) == 1
+
+
 def without(nb, framework):
     """A copy of the notebook without the cells of a framework."""
     cut = copy.deepcopy(nb)

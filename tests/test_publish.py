@@ -244,9 +244,9 @@ def test_a_copy_for_colab_needs_nothing_beside_it(carrying, tmp_path):
     assert re.fullmatch(r"freezing-course-[0-9a-f]{8}", done.stdout) and done.stderr == ""
     course = tmp_path / done.stdout
     files = [*(ROOT / "data").rglob("*.npz"), *(ROOT / "utils").rglob("*.py"), ROOT / "LICENSE"]
-    large = [name for names in colab.LARGE.values() for name in names]  # and not for this notebook
+    large = sum(colab.LARGE.values(), ())  # not for this notebook
     assert not any((course / "data" / name).exists() for name in large)
-    for path in (path for path in files if path.name not in colab.PHOTOS):
+    for path in (path for path in files if path.name not in large):
         assert (course / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
     assert not (course / "data/teaching").exists()  # it would tell the learner the answers
     shutil.rmtree(course)
@@ -264,7 +264,7 @@ def test_a_notebook_with_photographs_carries_them(tmp_path):
     colab.main([str(ROOT / "notebooks/07_your_own_pictures.ipynb"), f"--to={tmp_path}"])
     cell = guards.code(nbformat.read(tmp_path / "07_your_own_pictures.ipynb", as_version=4))[0].source
     course = tmp_path / start(cell, tmp_path).stdout
-    assert all((course / "data" / name).is_file() for name in colab.PHOTOS)
+    assert all((course / "data" / name).is_file() for name in colab.LARGE["photos"])
 
 
 def test_copies_for_colab_have_no_badge_and_do_not_replace_the_notebooks(course, tmp_path, capsys):

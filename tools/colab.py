@@ -10,6 +10,7 @@ import base64
 import hashlib
 import io
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from tools.publish import BADGE
 
 CARRIED = ("utils/**/*", "study/**/*", "data/**/*", "LICENSE")
 LEFT_OUT = ("__pycache__", "teaching", "minilm")
-# large, and only for notebooks whose code says so: photos.photographs, texts.definitions
-LARGE = {"photos.": ("lite0.npz", "photos.zip"), "texts.": ("texts.zip", "writer.npz", "writer_seed1.npz")}
+# Large files, and the module of utils that reads them: they travel with notebooks that use it.
+LARGE = {"photos": ("lite0.npz", "photos.zip"), "texts": ("texts.zip", "writer.npz", "writer_seed1.npz")}
 WIDTH = 1000  # characters a line of the packed course: an editor shows many short lines, or one very long, slowly
 SET_UP = '''\
 # @title Set-up: it holds the course itself
@@ -44,14 +45,11 @@ def main(arguments=None):
     paths = options.notebooks or notebooks()
     if any(path.resolve().parent == options.to.resolve() for path in paths):
         parser.error(f"the copies would replace the notebooks in {options.to}: choose another folder")
-    set_ups = {}
     for path in paths:
         notebook, copy = without_links(read(path), also_notebooks=True), options.to / path.name
         code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-        left_out = tuple(name for mark, names in LARGE.items() if mark not in code for name in names)
-        if left_out not in set_ups:
-            set_ups[left_out] = set_up(packed(ROOT, left_out))
-        source = set_ups[left_out]
+        unused = [names for module, names in LARGE.items() if not re.search(rf"\b{module}\.", code)]
+        source = set_up(packed(ROOT, sum(unused, ())))
         for cell in notebook.cells:  # without a badge: it is on Colab already
             cell.source = source if cell.id == "setup" else BADGE.sub("", cell.source)
         write(notebook, copy)

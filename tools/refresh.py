@@ -7,6 +7,7 @@ they are; `make run` with `--to`, which keeps the outputs out of the notebooks.
 import argparse
 import base64
 import functools
+import json
 import os
 import re
 import sys
@@ -32,6 +33,7 @@ REASONS = {
     CellTimeoutError: "it ran too long (--timeout gives it more)",
     DeadKernelError: "the kernel died; most often the memory was used up",
 }
+TOOK = "took.json"  # what `make run` took, for `make bench`
 PICTURE = ROOT / "tools/site/truth_table.png"
 SHOWN = "02_recompile_pitfall", "keras-table"  # the notebook and the cell whose figure README.md shows
 ROW = re.compile(r"^\| (C\d\d) \|.*$", re.MULTILINE)
@@ -65,6 +67,8 @@ def main(arguments=None):
         if options.to or not results[-1].failure:
             write(notebook, options.to / path.name if options.to else path)
     print(table(results))
+    if options.to and not options.notebooks:
+        write(json.dumps([result._asdict() for result in results], indent=1) + "\n", options.to / TOOK)
     failures = [f"\nFAILED: {result.name}, {result.failure}" for result in results if result.failure]
     print(*failures, sep="\n", end="", file=sys.stderr)
     if not (failures or options.notebooks or options.to):

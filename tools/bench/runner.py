@@ -28,7 +28,7 @@ FOLDER = Path(__file__).resolve().parent
 RESULTS = ROOT / "build/bench.json"
 PAGE = ROOT / "docs/benchmarks.md"
 MARKS = "<!-- bench -->", "<!-- /bench -->"
-ORDER = ("prefix", "cache", "recipes", "sweep", "start", "report", "notebooks")  # short ones first
+ORDER = ("prefix", "cache", "features", "lora", "recipes", "sweep", "start", "report", "notebooks")  # short ones first
 LIBRARIES = ("tensorflow", "keras", "torch", "numpy")
 TIMEOUT = 600  # seconds for one file
 
