@@ -16,7 +16,7 @@ from study import questions, views
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_no_guard_finds_a_fault(path):
-    assert {guard.__name__: faults for guard in guards.guards_of(path) if (faults := guard(read(path)))} == {}
+    assert {guard.__name__: faults for guard in guards.GUARDS if (faults := guard(read(path)))} == {}
 
 
 def good():

@@ -113,7 +113,8 @@ def for_pages(notebook, number, ids):
                 if isinstance(about, dict) and about.get("alt"):
                     page["image"] = {"alt": about["alt"]}  # MyST-NB takes the width from the output, but not the text
             if "text/html" in output.get("data", {}):
-                output.data["text/html"] = WAITING.sub("", output.data["text/html"])
+                text = WAITING.sub("", output.data["text/html"])
+                output.data["text/html"] = re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', text)
         cell.metadata["mystnb"] = page
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
