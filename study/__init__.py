@@ -50,10 +50,10 @@ def _plainly(function):
     return plain
 
 
-def _submit(question, *values, counts=True):
+def _submit(question, *values, counts=True, **settings):
     """Score an answer and record it, unless it was refused. Returns (Score, sentences about the progress file)."""
     if question["section"] == "exercises":
-        score = scoring.score_exercise(question, values[0])
+        score = scoring.score_exercise(question, values[0], **settings)
     else:
         score = (scoring.score_recall if question["section"] == "recall" else scoring.score)(question, *values)
     if score.right is None or not counts:
@@ -152,14 +152,14 @@ def explain(id=None, text=None, said=None):
 
 
 @_plainly
-def check(id=None, value=..., counts=True):
+def check(id=None, value=..., counts=True, **settings):
     """Check the result of an exercise, and print whether it is right, or a hint for the mistake in it.
 
     id: text such as "01/ex1". value: the result, whatever the exercise asks for; `...` is "not attempted yet".
     counts: False for the course's own solutions: running all cells is not the learner's success, and tells no more
-    than that they are right.
+    than that they are right. settings: what an exercise lets you choose, such as draw=1 of the open task.
     """
-    score, notes = _submit(questions.find(id, ("exercises",)), value, counts=counts)
+    score, notes = _submit(questions.find(id, ("exercises",)), value, counts=counts, **settings)
     _print(score if counts else dataclasses.replace(score, lines=score.lines[:1]), notes)
 
 
@@ -194,12 +194,14 @@ def _next_hint(question):
 def mixed(count=5):
     """Show questions from all notebooks: what you got wrong, then what you have not seen, or not for longest.
 
-    count: how many, a whole number from 1.
+    Above each stands the notebook that it is from. count: how many, a whole number from 1.
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise StudyError(f"The count must be a whole number from 1, not {questions.shown(count)}.")
     notebooks = [questions.load(path)["questions"] for path in questions.files()]
-    for question in _most_needed(notebooks, _entries())[:count]:
+    entries = _entries()
+    for question in _most_needed(notebooks, entries)[:count]:
+        views.show(views.origin_bundle(question, _state(question, entries)))
         (recall if question["section"] == "recall" else quiz)(question["id"])
 
 
@@ -234,8 +236,9 @@ def challenge():
         _rounds["challenge"] = rounds.Challenge(_progress)
     groups = rounds.pool()
     limits = [question["seconds"] for group in groups.values() for question in group] or [0]
-    bundle = challenge_view.challenge_bundle((min(limits), max(limits)))
-    return Game(_rounds["challenge"], bundle, [challenge_view.CHALLENGE])
+    limits = min(limits), max(limits)
+    bundle, rules = challenge_view.challenge_bundle(limits), challenge_view.rules(limits)
+    return Game(_rounds["challenge"], bundle, [challenge_view.CHALLENGE], rules)
 
 
 @_plainly
@@ -263,12 +266,12 @@ def practice(which=None):
 class Game:
     """A challenge or a practice round as the learner has it: shown as a cell's last line, and played by its methods."""
 
-    def __init__(self, round_, bundle, shown):
-        self._round, self._bundle, self._shown = round_, bundle, shown
+    def __init__(self, round_, bundle, shown, rules=""):
+        self._round, self._bundle, self._shown, self._rules = round_, bundle, shown, rules
 
     def _ipython_display_(self):
         timed = self._round.timed
-        extra = (self._badge, self._save) if timed else (None, None)
+        extra = (self._badge, self._save, self._rules) if timed else ()
         views.show(self._bundle, lambda: challenge_view.RoundView(self._round, self._shown, *extra).view())
 
     def __repr__(self):
@@ -343,29 +346,42 @@ class Game:
 
 @_plainly
 def progress():
-    """Print a table of what is right by notebook, and what to review next: wrong answers first, then the oldest."""
-    entries, rows, known = _entries(), [("notebook", "right", "tried", "of", "attempts", "last")], []
+    """Show a small table of what is right by notebook, what to do next, and what to answer again: the wrong ones first.
+
+    Where a notebook shows it, titles are links to the notebooks, which lie beside it.
+    """
+    entries, rows, known = _entries(), [], []
     for path in questions.files():
         try:
-            content = questions.load(path)
+            content = questions.load(path)["questions"].values()
         except StudyError as error:
             print(error)
             continue
-        ids = [id for id, question in content["questions"].items() if question["section"] != "cards"]
-        known += [id for id in ids if id in entries]
-        tried = [entries[id] for id in ids if id in entries]
-        counts = sum(e["last_right"] for e in tried), len(tried), len(ids), sum(e["attempts"] for e in tried)
-        last = max((e["last"] for e in tried), default="")[:10] or "–"
-        rows.append((f"{path.name[:2]} {content['title']}", *map(str, counts), last))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, *numbers in rows:
-        print("  ".join([name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])]))
-    review = sorted(known, key=lambda id: _need(id, entries))[:5]
-    if review:
-        print("\nReview next:")
-    for id in review:
-        entry = entries[id]
-        state = f"{entry['said']} concepts" if "said" in entry else "right" if entry["last_right"] else "not yet"
-        print(f"  {id}  {state}, last tried {entry['last'][:10]}")
+        asked = [question for question in content if question["section"] != "cards"]
+        tried = [entries[question["id"]] for question in asked if question["id"] in entries]
+        known += [question for question in asked if question["id"] in entries]
+        last = max((entry["last"] for entry in tried), default="")[:10]
+        rows.append((path, sum(entry["last_right"] for entry in tried), len(tried), len(asked), last))
+    again = sorted(known, key=lambda question: _need(question["id"], entries))[:5]
+    unseen = next((path for path, _, tried, *_ in rows if not tried), None)
+    if again and not entries[again[0]["id"]]["last_right"]:
+        todo = "Answer again what was not right: it stands first below.", None
+    elif unseen:
+        todo = "Go on with" if known else "Begin with", unseen
+    else:
+        todo = (
+            "All that you tried is right, in every notebook. The challenge and the badge:",
+            rows[-1][0] if rows else None,
+        )
     if kept.location() is None:
-        print("\nProgress is not kept in a file (FREEZING_PROGRESS=off).")
+        todo += ("Progress is not kept in a file (FREEZING_PROGRESS=off).",)
+    views.show(views.progress_bundle(rows, [(question, _state(question, entries)) for question in again], *todo))
+
+
+def _state(question, entries):
+    """In words, how a question was answered last."""
+    entry = entries.get(question["id"])
+    if entry is None:
+        return "not asked yet"
+    state = f"{entry['said']} concepts" if "said" in entry else "right" if entry["last_right"] else "not yet"
+    return f"{state}, {entry['last'][:10]}"

@@ -31,6 +31,7 @@ NAMES = {
     "debug": "repair the code",
     "concept": "know the concept",
 }
+BADGE = 'challenge().badge("your name") shows the badge, challenge().save_badge() saves it.'  # buttons say it otherwise
 CHANGED = "That try is not counted, because the questions or your progress file were changed: start another."
 
 
@@ -292,7 +293,7 @@ class Challenge(Round):
             taken = sum(problem["seconds"] for problem in state["problems"])
             state["won"] = {"number": state["number"], "date": kept.now(), "seconds": taken, "name": None}
         taken = clock_text(state["won"]["seconds"])
-        return [f'Five of five in {taken}: you are a Freezing Master. {self.call}.badge("your name") shows it.']
+        return [f"Five of five in {taken}: you are a Freezing Master.", BADGE]
 
     def award(self, name=None):
         """What the badge says: {"name", "date", "seconds", "number"}, with the name kept for the next time.

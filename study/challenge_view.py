@@ -10,23 +10,30 @@ import html
 import time
 
 from . import views
-from .challenge import NAMES, answer_lines, clock_text
+from .challenge import BADGE, NAMES, answer_lines, clock_text
 from .questions import KEYS, StudyError
 
 CHALLENGE = {"id": "09/challenge"}
+PRESSED = "Write your name below, then show the badge or save it."
 _SECONDS = 1.0  # between two looks at the clock
 _LATE = 5.0  # seconds by which a text may come after the press that hands it in
 
 
+def rules(limits):
+    """The challenge's rules as HTML. limits: (shortest, longest) in seconds."""
+    shortest, longest = map(clock_text, limits)
+    return (
+        "<p><b>The challenge: five problems against the clock</b></p>"
+        f"<p>{', '.join(NAMES.values()).capitalize()}: one of each. Each has a limit of {shortest} to {longest} "
+        "minutes, two attempts, and a hint after the first miss. Five of five make you a Freezing Master. The problems "
+        "are drawn when you start; another try has others.</p>"
+    )
+
+
 def challenge_bundle(limits):
     """The static view of the challenge: the rules, and how to play by code. limits: (shortest, longest) in seconds."""
-    kinds = "".join(f"<li>{name}</li>" for name in NAMES.values())
-    shortest, longest = map(clock_text, limits)
     page = (
-        f"<p><b>The challenge: five problems against the clock</b></p><ol>{kinds}</ol>"
-        f"<p>Each has a limit of {shortest} to {longest} minutes, two attempts, and a hint after the first miss. Five "
-        "of five make you a Freezing Master. The problems are drawn when you start; another try has others.</p>"
-        "<p><small>Run this cell to play here. Without buttons: <code>challenge().start()</code>, then "
+        f"{rules(limits)}<p><small>Run this cell to play here. Without buttons: <code>challenge().start()</code>, then "
         '<code>challenge().answer("b")</code> or <code>challenge().repair("""...""")</code>, '
         "<code>challenge().next()</code>, <code>challenge().status()</code>.</small></p>"
     )
@@ -71,10 +78,10 @@ class RoundView(views.View):
     """The ipywidgets view of a challenge.Round.
 
     round_: the Round. hidden: questions whose static views it replaces. badge(name) -> (bundle, lines) and
-    save(name) -> lines, both may raise StudyError; None in a practice round.
+    save(name) -> lines, both may raise StudyError; None in a practice round. above: HTML that stands above.
     """
 
-    def __init__(self, round_, hidden, badge=None, save=None):
+    def __init__(self, round_, hidden, badge=None, save=None, above=""):
         import ipywidgets
 
         self.w, self.round, self.badge, self.save = ipywidgets, round_, badge, save
@@ -92,7 +99,7 @@ class RoundView(views.View):
         self.check = self.button("Check", lambda _: self.on_check())
         self.show = self.button("Show the badge", lambda _: self.act(self.show_badge))
         self.keep = self.button("Save the badge", lambda _: self.act(self.save, self.name.value or None))
-        head, row = self.text(views.STYLE + "".join(map(views.hide, hidden))), ipywidgets.HBox
+        head, row = self.text(views.STYLE + "".join(map(views.hide, hidden)) + above), ipywidgets.HBox
         above = [head, self.clock, row([self.go, self.end]), self.task, *self.options, self.input, self.check]
         below = [self.feedback, self.name, row([self.show, self.keep]), self.picture]
         self.outer = ipywidgets.VBox([*above, *below])
@@ -134,6 +141,7 @@ class RoundView(views.View):
         for widget in (self.name, self.show, self.keep):
             visible(widget, self.badge and state and state["won"] and not going)
         if lines:
+            lines = [PRESSED if line == BADGE else line for line in lines]
             self.turn ^= 1  # a blank more or less: the same text again would not be spoken
             self.feedback.value = lines_html(lines) + " " * self.turn
         self.count(stage)

@@ -40,21 +40,6 @@ def _trains(model):
     return {name for name, size, open_ in rows if open_ == size}, {name for name, _, open_ in rows if not open_}
 
 
-def _work(share, guesses):
-    """What the guess says that a share of the work is nearest to; "other" if none is as near as a rounded one would be.
-
-    share: a number from 0 to 1, a percentage, or a text of one. Raises TypeError for what is no number.
-    """
-    from . import scoring
-
-    share = scoring.number(share)
-    if share is None:
-        raise TypeError
-    share = share / 100 if 1.5 < share <= 100 else share
-    nearest = min(guesses, key=lambda guess: abs(guess - share))
-    return guesses[nearest] if abs(nearest - share) < 0.006 else "other"
-
-
 def _gaussian(*shape):
     return np.random.default_rng(0).standard_normal(shape).astype("float32")
 
@@ -741,47 +726,3 @@ def _adapted_wrongly(model):
         return "head-frozen"
     rest = set(trains) - set(adapters) - {name for name in trains if "head" in name.split(".")}
     return "base-open" if any(trains[name] for name in rest) else None
-
-
-@exercise("09/ex1")
-def a_base_that_rests_is_told_from_one_that_moves(base_rests):
-    lab = sys.modules.get("utils.torch_lab") or importlib.import_module("utils.keras_lab")  # what the notebook uses
-
-    cases = {  # which weights move, and how far: two numbers up and down, so that their sum stays; 0 is by one bit
-        "nothing": (lambda name: False, 1),
-        "first": (lambda name: name == "block1.conv.kernel", 1),
-        "last": (lambda name: name == "block4.bn.beta", 1),
-        "statistics": (lambda name: name.endswith((".mean", ".variance")), 1),
-        "head": (lambda name: name.startswith("head"), 1),
-        "a hair": (lambda name: name.startswith("block"), 0),
-    }
-    rests = {}
-    for part, (chosen, far) in cases.items():
-        model, calls = lab.build(5), []
-
-        def train(given, model=model, calls=calls, chosen=chosen, far=far):
-            calls.append(given is model)
-            values = lab.get_weights(model)
-            for name in filter(chosen, values):
-                ends = values[name].flat[[0, -1]]
-                values[name].flat[[0, -1]] = ends + [far, -far] if far else np.nextafter(ends, np.float32(9))
-            lab.set_weights(model, values)
-
-        rests[part] = base_rests(model, train)
-        if calls != [True]:
-            return "not-called"
-        if rests[part] is None:
-            return "no-return"
-    if not rests["nothing"] or rests["first"] or rests["last"]:
-        return "other"
-    if rests["statistics"]:
-        return "statistics"
-    return "head" if not rests["head"] else "tolerance" if rests["a hair"] else None
-
-
-@exercise("09/ex2")
-def work_of_two_phases(share):
-    full, first = 26, 14
-    guesses = {(10 * first + 5 * full) / (15 * full): None, first / full: "first-phase"}
-    guesses |= {(10 * 20 + 5 * full) / (15 * full): "kept-input-gradients", (first / full + 1) / 2: "unweighted"}
-    return _work(share, guesses)

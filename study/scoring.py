@@ -7,8 +7,8 @@ import re
 import traceback
 from dataclasses import dataclass
 
-from . import exercises
-from .questions import QuestionFileError, a_type, matches, one_line, shown
+from . import exercises, open_task, patients  # noqa: F401  (they register their checks)
+from .questions import QuestionFileError, StudyError, a_type, matches, one_line, shown
 
 RIGHT, WRONG = "✔ Correct.", "✘ Not yet."
 _PRINTED = (bool, int, float, type(None))  # what stands for its own print
@@ -145,11 +145,12 @@ def score_recall(question, text, said):
     return Score(right, lines, said)
 
 
-def score_exercise(question, answer):
-    """Check the result of an exercise with its function in `study/exercises.py`.
+def score_exercise(question, answer, **settings):
+    """Check the result of an exercise with its function in `study/exercises.py`, `patients.py` or `open_task.py`.
 
-    question: a dict from a question file. answer: any object. Returns Score. Raises QuestionFileError if the exercise
-    has no check, or one that returns something else than None or a key of `mistakes`.
+    question: a dict from a question file. answer: any object. settings: what this exercise lets one choose. Returns
+    Score. Raises StudyError for a setting that it does not have, QuestionFileError if the exercise has no check, or one
+    that returns something else than None or a key of `mistakes` (in a tuple, lines to tell follow).
     """
     name = question["id"]
     check = exercises.CHECKS.get(name)
@@ -157,9 +158,13 @@ def score_exercise(question, answer):
         raise QuestionFileError(f"study/exercises.py: {name}: there is no check for this exercise.")
     if is_blank(answer):
         return Score(None, (f"{name}: not attempted yet. {question['prompt']}",))
+    for setting in settings.keys() - inspect.signature(check).parameters.keys():
+        raise StudyError(f"{name} has no setting {shown(setting)}.")
     expects = f"This exercise expects {question['expects']}"
     try:
-        mistake = check(answer)
+        found = check(answer, **settings)
+    except StudyError:
+        raise
     except (Exception, SystemExit) as error:
         if _raised_in(answer, error):
             what = ""
@@ -169,13 +174,14 @@ def score_exercise(question, answer):
         if inspect.isfunction(answer):
             return Score(None, (f"{expects}: your function does not take or return what is asked.",))
         return Score(None, (f"{expects}, not {a_type(answer)}.",))
+    mistake, *figures = found if isinstance(found, tuple) else (found,)
     if mistake is None:
-        return Score(True, (RIGHT, *_after(question, True)))
+        return Score(True, (RIGHT, *figures, *_after(question, True)))
     told = {"no-return": "Your function returns nothing: end it with `return` and the result.", **question["mistakes"]}
     if not isinstance(mistake, str) or mistake not in told:
         where = f"{question['file']}: {name}: mistakes"
         raise QuestionFileError(f"{where}: has no key {shown(mistake)}, which the check returned.")
-    return Score(False, (f"{WRONG} {told[mistake]}",))
+    return Score(False, (f"{WRONG} {told[mistake]}", *figures))
 
 
 def _empty(): ...

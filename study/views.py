@@ -8,9 +8,11 @@ import html
 import importlib.util
 import os
 import re
+import sys
 from pathlib import Path
 
-from .questions import LEVELS
+from . import questions
+from .questions import LEVELS, load, one_line
 from .scoring import RIGHT, WRONG
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -82,6 +84,56 @@ def cards_bundle(cards):
             counts.append(f"{len(group)} {level}")
             body += [f"<p><b>{level.capitalize()}</b></p>", *group]
     return {"text/html": f"<div>{''.join(body)}</div>", "text/plain": f"Cards: {', '.join(counts)}"}
+
+
+def _titled(path):
+    """A notebook's number and title as (a link, plain text); path: of its question file."""
+    title = f"{path.name[:2]} {load(path)['title']}"
+    if "google.colab" in sys.modules:  # there each notebook stands alone
+        return html.escape(title), title
+    return f'<a href="{path.stem}.ipynb">{html.escape(title)}</a>', f"{title} ({path.stem}.ipynb)"
+
+
+def origin_bundle(question, state):
+    """One line on where a question is from, and how it was answered last (a text)."""
+    link, plain = _titled(questions.FOLDER / question["file"])
+    return {"text/html": f"<p>From {link} · {html.escape(state)}</p>", "text/plain": f"From {plain}, {state}"}
+
+
+def progress_bundle(rows, again, todo, path=None, note=""):
+    """The learner's progress, as a table with bars in HTML and in text.
+
+    rows: (path of the question file, how many are right, tried, there, date of the last). again: (question, its state)
+    for what to answer again. todo: what to do next, and path: with which notebook, or None. note: one more sentence.
+    """
+    calls = {"quiz": "quiz", "recall": "recall", "exercises": "hint", "challenge": "practice"}
+    lines, cells = [], ["<tr><th>notebook</th><th>right</th><th>of</th><th>tried</th><th>last</th></tr>"]
+    titles = [_titled(path) for path, *_ in rows]
+    width = max([8, *(len(plain.partition(" (")[0]) for _, plain in titles)])
+    lines.append(f"{'notebook':{width}}  {'right':14}   of  tried  last")
+    for (link, plain), (_, right, tried, there, last) in zip(titles, rows, strict=True):
+        full = -(-10 * right // there) if there else 0  # one answer is to be seen, and all is all
+        full -= full == 10 and right < there
+        bar = "█" * full + "░" * (10 - full)
+        title = plain.partition(" (")[0]
+        lines.append(f"{title:{width}}  {bar} {right:3}  {there:3}  {tried:5}  {last or '–'}".rstrip())
+        numbers = "".join(f"<td>{value}</td>" for value in (there, tried, last or "–"))
+        cells.append(f'<tr><td>{link}</td><td><span aria-hidden="true">{bar}</span> {right}</td>{numbers}</tr>')
+    link, plain = _titled(path) if path else ("", "")
+    page = f"<table>{''.join(cells)}</table><p><b>Next.</b> {todo} {link}</p>"
+    lines += ["", f"Next. {todo} {plain}".rstrip()]
+    items = []
+    lines += ["", "To answer again:"] if again else []
+    for question, state in again:
+        call = f'{calls[question["section"]]}("{question["id"]}")'
+        link, plain = _titled(questions.FOLDER / question["file"])
+        prompt = one_line(question["prompt"], 70)
+        items.append(f"<li>{link}: {text_html(prompt)} ({html.escape(state)}) <code>{html.escape(call)}</code></li>")
+        lines += [f"  {plain.partition(' (')[0]}: {prompt}", f"    {state}: {call}"]
+    if items:
+        page += f"<p><b>To answer again</b></p><ul>{''.join(items)}</ul>"
+    page += f"<p><small>{note}</small></p>" if note else ""
+    return {"text/html": page, "text/plain": "\n".join([*lines, *([note] if note else [])])}
 
 
 def show(bundle, widget=None):

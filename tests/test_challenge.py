@@ -85,7 +85,7 @@ def test_the_pool_has_five_kinds_for_each_edition(framework, monkeypatch):
 
 def test_a_second_try_has_other_problems_and_the_same_number_the_same():
     groups = challenge.pool()
-    draws = [challenge.draw(number, groups) for number in range(1, 9)]
+    draws = [challenge.draw(number, groups) for number in range(1, 10)]
     assert challenge.draw(3, groups) == draws[2]
     for one, other in itertools.pairwise(draws):
         assert not set(one) & {*other, *challenge.practice_ids(groups)}
@@ -134,6 +134,45 @@ def test_repairs_run_in_the_sandbox(question):
     assert challenge.run_repair(question, question["code"]).mistake in question["mistakes"]
 
 
+def wrong_answers(question):
+    """Plausible wrong answers to a problem: (what is handed in, a part of the feedback that is its own)."""
+    options = question.get("options", {})
+    if question["kind"] == "repair":
+        return [((one["code"],), question["mistakes"][one["mistake"]]) for one in question["wrong"]]
+    if question["kind"] == "multiple":
+        right = [key for key, option in options.items() if option.get("right")]
+        return [(right[:1], "1 is missing")] + [
+            ((*right, key), f"{key}) not right: {option['feedback']}")
+            for key, option in options.items()
+            if key not in right
+        ]
+    if options:
+        return [((key,), option["feedback"]) for key, option in options.items() if not option.get("right")]
+    return [((one["value"],), one["feedback"]) for one in question["mistakes"]] + [((10**6,), question["otherwise"])]
+
+
+@pytest.mark.parametrize("question", POOL, ids=lambda question: question["id"])
+def test_right_answers_win_and_four_plausible_wrong_ones_lose_with_feedback_of_their_own(question, monkeypatch):
+    judged = {one["code"]: one["mistake"] for one in question.get("wrong", ())}  # as the tests of stored repairs find
+    monkeypatch.setattr(challenge, "run_repair", lambda _, code: sandbox.Outcome("done", judged.get(code)))
+    told = []
+
+    def play(values):
+        game = challenge.Round([question["id"]], lambda *_: [])
+        game.start()
+        lines = (game.repair if question["kind"] == "repair" else game.answer)(*values)
+        told.append("\n".join(lines))
+        return game.look()[1]["problems"][0]["right"]
+
+    for values, feedback in wrong_answers(question):
+        assert play(values) is None and "✘ Not yet." in told[-1] and feedback in told[-1]
+        assert f"Hint: {question['hint']}" in told[-1] and question["explanation"] not in told[-1]
+    assert len(told) >= 4 and (question["kind"] == "repair" or len({*told}) == len(told))
+    right = [key for key, option in question.get("options", {}).items() if option.get("right")]
+    assert play(right or question.get("right", [question.get("answer")])[:1]) is True
+    assert told[-1].startswith("✔ Correct.")
+
+
 # --- clock and attempts
 
 
@@ -149,7 +188,7 @@ def test_won(file, clock, quick):
             with pytest.raises(study.StudyError, match="badge is for all five"):
                 game.award("Ada")
             game.next()
-    assert "you are a Freezing Master" in lines[-1] and game.award("Ada")["seconds"] == 50
+    assert "you are a Freezing Master" in lines[-2] and game.award("Ada")["seconds"] == 50
     assert kernel(clock).award()["name"] == "Ada"
     kernel(clock).start()  # a badge that was won is not lost
     assert kernel(clock).award()["number"] == 1 and kernel(clock).look()[1]["number"] == 2
@@ -305,7 +344,7 @@ def test_practice_has_no_clock_and_no_badge(play):
     assert solve(game)[0].startswith("✔")
     assert "practice().next()" in play(study.practice().status)[-1]
     assert play(study.practice().badge, "Ada") == ["Practice has no badge: it is for the challenge."]
-    assert play(study.practice("debug").start)[0].startswith("Problem 1 of 5: repair")
+    assert re.match(r"Problem 1 of \d+: repair", play(study.practice("debug").start)[0])
 
 
 def test_whatever_is_called_in_whatever_order_gets_a_sentence(play, clock):
@@ -416,7 +455,8 @@ def view(file, clock, quick):
     pytest.importorskip("ipywidgets")
     game = kernel(clock)
     award = lambda name: (challenge_view.badge_bundle(badge.svg(**game.award(name)), "label"), [])  # noqa: E731
-    return challenge_view.RoundView(game, [challenge_view.CHALLENGE], award, lambda name: ["saved"])
+    rules = challenge_view.rules((90, 150))
+    return challenge_view.RoundView(game, [challenge_view.CHALLENGE], award, lambda name: ["saved"], rules)
 
 
 def shown(widget):
@@ -435,6 +475,7 @@ def choose(view, right=True):
 def test_the_view_plays_as_the_code_does(view, clock):
     assert view.go.description == "Start" and not shown(view.check) and not shown(view.name)
     view.go.click()
+    assert "two attempts" in view.outer.children[0].value and shown(view.outer.children[0])  # the rules stay
     clock.now += 10
     view.refresh()
     assert f"{challenge.clock_text(asked(view.round)['seconds'] - 10)} left" in view.clock.value
@@ -465,6 +506,7 @@ def test_the_view_plays_as_the_code_does(view, clock):
         if number < 4:
             view.go.click()
     assert "Freezing Master" in view.feedback.value and shown(view.name) and view.go.description == "Start"
+    assert "Write your name below" in view.feedback.value and "challenge()" not in view.feedback.value
     view.show.click()
     assert "needs your name" in view.feedback.value
     view.name.value = "Ada <b>"

@@ -39,17 +39,12 @@ def every(test):
     return pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)(test)
 
 
-def named(notebook, name, one):
+def named(notebook, one):
     """Where a one-framework edition still names the other: list of texts."""
-    path = editions.SENTENCES / f"{name}.yaml"
-    changes = editions.yaml.safe_load(path.read_text()).get(one, {}) if path.exists() else {}
     faults = []
     for cell in (cell for cell in notebook.cells if cell.id not in MAY_NAME):
-        source, entries = cell.source, changes.get(cell.id, [])
-        for entry in entries if entries != "cut" else []:
-            source = editions.pattern(entry["keep"]).sub("", source) if "keep" in entry else source
-        found = re.finditer(WORDS[OTHER[one]] + BOTH, source)
-        faults += [f"{cell.id}: {source[max(0, m.start() - 40) : m.end() + 40]!r}" for m in found]
+        found = re.finditer(WORDS[OTHER[one]] + BOTH, cell.source)
+        faults += [f"{cell.id}: {cell.source[max(0, m.start() - 40) : m.end() + 40]!r}" for m in found]
     return faults
 
 
@@ -58,7 +53,7 @@ def named(notebook, name, one):
 def test_a_copy_for_one_framework_is_whole_and_names_no_other(path, one, monkeypatch, tmp_path):
     notebook = editions.make(read(path), path.stem, one)
     instructors = editions.make(read(path), path.stem, f"instructor+{one}")
-    assert named(notebook, path.stem, one) == named(instructors, path.stem, one) == []
+    assert named(notebook, one) == named(instructors, one) == []
     assert not set.union(*map(guards.tags, notebook.cells)) & {"keras", "torch"}
     assert f'os.environ["FREEZING_FRAMEWORK"] = "{one}"' in guards.code(notebook)[0].source
     assert not any(cell.outputs for cell in guards.code(notebook))
@@ -116,7 +111,7 @@ def small(**source):
 def test_broken_samples_are_caught(tmp_path):
     notebook = editions.make(small(keras="name = 1", torch="print(name)"), "99_none", "torch")
     notebook.cells.append(new_markdown_cell("The Keras cell above."))
-    assert len(named(notebook, "99_none", "torch")) == 1
+    assert len(named(notebook, "torch")) == 1
     nbformat.write(notebook, tmp_path / "cut.ipynb")
     assert "name" in guards.undefined_names(tmp_path)
 
@@ -127,28 +122,6 @@ def test_questions_are_cut_from_calls_and_loops_and_columns_from_tables():
     assert editions.without_questions(source, {"01/c"}) == source
     table = "| a | Keras | PyTorch |\n|---|---|---|\n| b | c | d |\n\nKeras | x"
     assert editions.without_column(table, "Keras") == "| a | PyTorch |\n|---|---|\n| b | d |\n\nKeras | x"
-
-
-@pytest.mark.parametrize(
-    ("entry", "text"),
-    [
-        ({"cut": "B b."}, "A a.\n\nC c.\n\nD."),
-        ({"cut": "D."}, "A a.\n\nB b. C c."),
-        ({"cut": "A … c."}, "D."),
-        ({"from": "b. C", "to": "x"}, "A a.\n\nB x c.\n\nD."),
-        ({"keep": "C c."}, "A a.\n\nB b. C c.\n\nD."),
-        ({"cut": "Z"}, "must stand there once, not 0 times: Z"),
-    ],
-)
-def test_sentences_change_and_one_that_is_gone_is_told(entry, text, tmp_path, monkeypatch):
-    monkeypatch.setattr(editions, "SENTENCES", tmp_path)
-    (tmp_path / "99_none.yaml").write_text(editions.yaml.safe_dump({"torch": {"a": [entry]}}))
-    notebook = new_notebook(cells=[new_markdown_cell("A a.\n\nB b. C c.\n\nD.", id="a")])
-    if "must" in text:
-        with pytest.raises(editions.EditionError, match=f"torch: a: {text}$"):
-            editions.make(notebook, "99_none", "torch")
-    else:
-        assert editions.make(notebook, "99_none", "torch").cells[0].source == text
 
 
 # --- notes for teachers ---------------------------------------------------------------------------------------------

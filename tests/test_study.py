@@ -195,7 +195,7 @@ def test_own_words_are_compared_by_the_learner(demo, said):
         "  Next time: 4. A step is faster.",
     ]
     assert said(study.hint, "90/explain") == ["Hint 1 of 2: Can a layer in front of it still learn?"]
-    assert "  90/explain  2 of 4 concepts, last tried" in " ".join(said(study.progress))
+    assert re.search(r'2 of 4 concepts, [\d-]+: recall\("90/explain"\)', " ".join(said(study.progress)))
     assert [q["id"] for q in study._most_needed([DEMO], study._entries())][0] == "90/explain"
     assert said(study.explain, "90/explain", "All of it.", said=(1, 2, 3, 4)) == [
         "You said 4 of 4 concepts.",
@@ -250,6 +250,18 @@ def test_exercise(demo, said, monkeypatch):
 def test_a_solution_of_the_course_is_not_the_learners_success(demo, said):
     assert said(study.check, "90/ex1", lambda x: 2 * x, counts=False) == ["✔ Correct."]
     assert "90/ex1" not in study._progress.entries()[0]
+
+
+def test_a_check_may_tell_figures_and_take_settings(demo, said, monkeypatch):
+    monkeypatch.setitem(
+        exercises.CHECKS, "90/ex1", lambda answer, draw=0: (None if answer > draw else "other", f"{draw}")
+    )
+    assert said(study.check, "90/ex1", 1) == ["✔ Correct.", "  0", "  Two times x it is."]
+    assert said(study.check, "90/ex1", 1, draw=2) == ["✘ Not yet. Try double(1).", "  2"]
+    assert said(study.check, "90/ex1", 1, seed=2) == ['90/ex1 has no setting "seed".']
+    monkeypatch.setitem(exercises.CHECKS, "90/ex1", exercises.CHECKS["09/open-task"])
+    for draw in (-1, 0.5, True, "1"):
+        assert said(study.check, "90/ex1", len, draw=draw)[0].startswith("The draw must be a whole number from 0, not ")
 
 
 def test_a_check_that_names_no_mistake_and_one_that_is_missing(demo, said, monkeypatch):
@@ -553,7 +565,9 @@ def test_a_file_that_cannot_be_used_is_told_once_and_answers_are_scored(demo, sa
         first, second = said(study.answer, "90/single", "b"), said(study.answer, "90/single", "a")
         assert first[0].startswith("✔") and "Your progress is not saved" in first[-1]
         assert "FREEZING_PROGRESS" in first[-1] and "saved" not in " ".join(second)
-        assert any("90/single  not yet" in line for line in said(study.progress))  # known to this kernel all the same
+        assert any(
+            re.search(r'not yet, .* quiz\("90/single"\)', line) for line in said(study.progress)
+        )  # known to this kernel all the same
     monkeypatch.setenv("FREEZING_PROGRESS", str(tmp_path / "x"))
     said(study.answer, "90/multiple", "a")
     assert len((tmp_path / "x").read_text().splitlines()) == 3  # nothing was lost
@@ -588,17 +602,47 @@ def test_progress_table_and_what_to_review(demo, said, file, monkeypatch):
     for name, value in (("90/single", "b"), ("90/multiple", "a"), ("90/numeric", 0.41), ("90/output-choice", "a")):
         said(study.answer, name, value)
     (demo / "91_damaged.yaml").write_text("title: [")
+    file.write_bytes(file.read_bytes() + b"{\n")  # its own file is damaged, too
     assert said(study.progress) == [
+        'progress.jsonl: a damaged line is passed over ("{"); all others count.',
         "91_damaged.yaml, line 2: a bracket [ or { is not closed.",
-        "notebook  right  tried  of  attempts        last",
-        "90 Demo       2      4   8         4  2026-11-13",
+        "notebook  right            of  tried  last",
+        "90 Demo   ███░░░░░░░   2    8      4  2026-11-13",
         "",
-        "Review next:",
-        "  90/multiple  not yet, last tried 2026-11-11",
-        "  90/output-choice  not yet, last tried 2026-11-13",
-        "  90/single  right, last tried 2026-11-10",
-        "  90/numeric  right, last tried 2026-11-12",
+        "Next. Answer again what was not right: it stands first below.",
+        "",
+        "To answer again:",
+        "  90 Demo: Which of these does freezing change?",
+        '    not yet, 2026-11-11: quiz("90/multiple")',
+        "  90 Demo: What is printed?",
+        '    not yet, 2026-11-13: quiz("90/output-choice")',
+        "  90 Demo: `block1` is frozen. How far do its weights move in one training step?",
+        '    right, 2026-11-10: quiz("90/single")',
+        "  90 Demo: What share of the work is left?",
+        '    right, 2026-11-12: quiz("90/numeric")',
     ]
+
+
+def test_progress_leads_on(demo, said, monkeypatch):
+    monkeypatch.setattr(study, "_progress", Progress(clock()))
+    shown = []
+    monkeypatch.setattr(views, "show", lambda bundle, widget=None: shown.append(bundle))
+    (demo / "91_more.yaml").write_text((demo / "90_demo.yaml").read_text().replace("90/", "91/"))
+    said(study.progress)
+    assert '<b>Next.</b> Begin with <a href="90_demo.ipynb">90 Demo</a>' in shown[-1]["text/html"]
+    said(study.answer, "90/single", "b")
+    said(study.progress)
+    page = shown[-1]["text/html"]
+    assert 'Go on with <a href="91_more.ipynb">91 Demo</a>' in page and "██░░░░░░░░</span> 1</td><td>8</td>" in page
+    assert '<code>quiz("90/single")</code>' in page.replace("&quot;", '"') and "<code>block1</code>" in page
+    said(study.answer, "91/single", "b")
+    said(study.progress)
+    assert "is right, in every notebook" in shown[-1]["text/plain"]
+    said(study.mixed, 1)
+    assert shown[-2]["text/html"] == '<p>From <a href="90_demo.ipynb">90 Demo</a> · not asked yet</p>'
+    monkeypatch.setitem(sys.modules, "google.colab", study)  # there no notebook lies beside another
+    said(study.progress)
+    assert "href" not in shown[-1]["text/html"]
 
 
 def test_mixed_asks_what_was_wrong_then_what_is_new(demo, said, monkeypatch):
@@ -607,6 +651,8 @@ def test_mixed_asks_what_was_wrong_then_what_is_new(demo, said, monkeypatch):
     said(study.answer, "90/single", "b")
     said(study.answer, "90/numeric", 0.5)
     shown = [line.split(":")[0] for line in said(study.mixed, 9)]
+    origins, shown = shown[::2], shown[1::2]
+    assert origins[0] == "From 90 Demo (90_demo.ipynb), not yet, 2026-11-11" and origins[1].endswith("not asked yet")
     assert shown == [
         *(
             "Quiz 90/numeric",

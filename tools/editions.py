@@ -13,7 +13,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import yaml
 from nbconvert.preprocessors import ClearOutputPreprocessor, TagRemovePreprocessor
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
@@ -24,7 +23,7 @@ AUDIENCES, FRAMEWORKS = ("student", "instructor", "nbgrader"), {"keras": "Keras"
 EDITIONS = (*AUDIENCES, *FRAMEWORKS)
 USUAL = (*EDITIONS, "student+keras", "student+torch")  # what is made when none is named
 BESIDE = ("utils", "study", "data")  # what the notebooks need beside their folder
-SENTENCES, TEACHING = ROOT / "tools" / "sentences", ROOT / "data" / "teaching"
+TEACHING = ROOT / "data" / "teaching"
 HEADING = re.compile(r"^##? (?:\d+\. )?(.+?)\s*$", re.MULTILINE)  # less its number: a cut may change that
 
 
@@ -82,7 +81,6 @@ def make(notebook, name, edition):
     made = copy.deepcopy(notebook)
     framework = next((part for part in parts(edition) if part in FRAMEWORKS), None)
     for part in reversed(parts(edition)):  # the framework first: then the audience sees what is left
-        _reword(made, name, part)
         if part in FRAMEWORKS:
             made = _one_framework(made, part)
         elif part == "student":
@@ -176,47 +174,6 @@ def without_column(text, label):
         if column is not None:
             lines[i] = "|".join(cells[:column] + cells[column + 1 :])
     return "\n".join(lines)
-
-
-# --- sentences of the notebooks that are not yet cut by tags alone ---------------------------------------------------
-
-
-def _reword(notebook, name, edition):
-    """Change prose as `tools/sentences/NAME.yaml` says; nothing without that file.
-
-    edition -> cell id -> "cut", or a list of {cut: text}, {from: text, to: text} and {keep: text} (which only tells
-    that the other framework may be named there). Line ends count as blanks, … stands for whatever is between. Raises
-    EditionError when a cell or a text is not there exactly once.
-    """
-    path = SENTENCES / f"{name}.yaml"
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
-    cells = {cell.id: cell for cell in notebook.cells}
-    for id, entries in content.get(edition, {}).items():
-        if id not in cells:
-            raise EditionError(f"{path.name}: {edition}: the notebook has no cell {id}.")
-        if entries == "cut":
-            notebook.cells.remove(cells[id])
-            continue
-        for entry in entries:
-            old = entry.get("cut") or entry.get("from") or entry.get("keep")
-            source, found = cells[id].source, list(pattern(old).finditer(cells[id].source))
-            if len(found) != 1:
-                where = f"{path.name}: {edition}: {id}"
-                raise EditionError(
-                    f"{where}: must stand there once, not {len(found)} times: {' '.join(old.split())[:90]}"
-                )
-            before, after = source[: found[0].start()], source[found[0].end() :]
-            if "to" in entry:
-                cells[id].source = before + entry["to"].strip("\n") + after
-            elif "cut" in entry:
-                begins = not before.strip() or before.endswith("\n\n")  # at the beginning of a paragraph
-                cells[id].source = (before + after.lstrip() if begins else before.rstrip() + after).strip("\n")
-
-
-def pattern(text):
-    """The pattern that finds a text whatever its line ends."""
-    pieces = (r"\s+".join(map(re.escape, piece.split())) for piece in text.split("…"))
-    return re.compile(".*?".join(pieces), re.DOTALL)
 
 
 # --- notes for teachers ---------------------------------------------------------------------------------------------

@@ -130,6 +130,7 @@ def for_pages(notebook, number, ids):
                     page["image"] = {"alt": about["alt"]}  # MyST-NB takes the width from the output, but not the text
             if "text/html" in output.get("data", {}):
                 html = WAITING.sub("", output.data["text/html"])
+                html = re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="\1.html"', html)
                 output.data["text/html"] = OPTION.sub(_option, html)
         cell.metadata["mystnb"] = page
     for cell in notebook.cells:
