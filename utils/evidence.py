@@ -15,9 +15,9 @@ def claim(statement, holds, row=None, **measured):
     """Print one line if the statement holds; raise AssertionError with the measured values if it does not.
 
     statement: a sentence with its margin ("at least 5 points better"). holds: True or False, from Python or numpy; for
-    anything else (a string or an array would always count as true) TypeError is raised. row: the claim's id in the
-    table of the README ("C04"). measured: what was compared; shown only when the claim fails, since the line that is
-    printed must be the same on every machine.
+    anything else (a string or an array would always count as true) TypeError is raised. row: the claim's id in
+    docs/claims.md ("C04"). measured: what was compared; shown only when the claim fails, since the line that is printed
+    must be the same on every machine.
     """
     label = f"[{row}] {statement}" if row else statement
     if not isinstance(holds, bool | np.bool_):

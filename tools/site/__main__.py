@@ -21,6 +21,7 @@ PAGES = {  # the page's source: what it is made from
 FILES = (
     "LICENSE",
     "CITATION.cff",
+    "data/gpu.json",
     "tools/site/truth_table.png",
     "utils/freeze_report.py",
 )  # what pages lead to or show
