@@ -41,7 +41,9 @@ def test_workflows_follow_the_published_schema_and_a_broken_one_does_not(tmp_pat
 def test_a_workflow_runs_what_make_runs(name, target):
     install, *rest = commands(name)
     assert install == INSTALL
-    assert [command for command in rest if " pip install --upgrade " not in command] == recipe(target)
+    makes_environment = ("python -m tools.minilm", "python -m pip install --upgrade ")
+    assert [command for command in rest if not command.startswith(makes_environment)] == recipe(target)
+    assert name == "site" or makes_environment[0] in rest  # notebook 08 is compared with its outputs
 
 
 def test_the_systems_and_pythons_are_those_that_the_course_names():
