@@ -5,13 +5,10 @@ Twin of `transformer_torch`. Nothing here freezes, adds adapters or compiles: th
 
 import numpy as np
 
-from utils import keras_lab, texts  # before keras: it keeps TensorFlow from logging
+from utils import keras_lab, texts  # noqa: F401  (keras_lab before keras: it keeps TensorFlow from logging)
 
 import keras  # isort: skip
 from keras import layers, ops  # isort: skip
-
-# The GPU if there is one and the notebook asked for it before TensorFlow came in (see `keras_lab`).
-DEVICE = "gpu" if keras_lab.tf.config.get_visible_devices("GPU") else "cpu"
 
 
 class Embedding(layers.Layer):
