@@ -152,7 +152,8 @@ def test_a_missing_or_damaged_list_of_checksums_is_named(copied, content):
 
 def test_what_is_committed_is_small():
     sizes = {path.name: path.stat().st_size for path in data.FOLDER.glob("*.[nz][pi][zp]")}
-    assert sum(sizes.values()) < 13e6 and sizes["lite0.npz"] < 8e6 and sizes["photos.zip"] < 1.1e6
+    assert sum(sizes.values()) < 16e6 and sizes["lite0.npz"] < 8e6 and sizes["photos.zip"] < 1.1e6
+    assert sum(sizes[name] for name in ("texts.zip", "writer.npz", "writer_seed1.npz")) < 3e6
 
 
 def test_the_build_script_says_where_to_get_the_package(tmp_path):
