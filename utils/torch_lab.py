@@ -108,7 +108,7 @@ def inference(model):
             module.training = mode  # not train(): that would reset the modules below, too
 
 
-def logits(model, x, batch_size=500):
+def logits(model, x, batch_size=100):
     """The network's answers in inference mode, float32 (n, n_classes); every module's mode is put back afterwards."""
     with inference(model):
         parts = [model(tensor(x[i : i + batch_size])).numpy() for i in range(0, len(x), batch_size)]
