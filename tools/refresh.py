@@ -21,6 +21,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from tabulate import SEPARATING_LINE, tabulate
 from tqdm import tqdm
 
+from study.scoring import RIGHT
 from tools import ROOT, code_cells, notebooks, read, without_outputs, write
 from utils.evidence import CLAIM_MARK
 
@@ -154,8 +155,9 @@ def printed(cell):
 
 
 def count_claims(notebook):
-    """How many claims were asserted: each printed one line that begins with the mark."""
-    return sum(line.startswith(f"{CLAIM_MARK} ") for cell in code_cells(notebook) for line in printed(cell))
+    """How many claims were asserted: each printed one line with the mark. (So does a right answer to an exercise.)"""
+    lines = (line for cell in code_cells(notebook) for line in printed(cell))
+    return sum(line.startswith(f"{CLAIM_MARK} ") and not line.startswith(RIGHT) for line in lines)
 
 
 def update_pages():

@@ -342,7 +342,7 @@ def steps_against_work(work, measured, xlabel, alt=""):
         axis.errorbar(middle, at, xerr=[middle - low, high - middle], **look)
     axis.set(xlabel=xlabel, xlim=(0, 1.1))
     axis.invert_yaxis()
-    axis.legend(loc="lower right")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")  # not on the longest bar
     show(alt)
 
 
