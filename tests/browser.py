@@ -51,7 +51,7 @@ def lab(folder, **environment):
         port = free.getsockname()[1]
     token = secrets.token_hex(8)
     options = f"--no-browser --ip=127.0.0.1 --port={port} --expose-app-in-browser --IdentityProvider.token={token}"
-    command = ["make", "--old-file=.venv/made", f"VENV_PYTHON={sys.executable}", "lab", f"LAB_ARGS={options}"]
+    command = ["make", "--old-file=.venv/made", f'VENV_PYTHON="{sys.executable}"', "lab", f"LAB_ARGS={options}"]
     own = ("JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR")  # nothing of the user's
     left_out = ("PYTEST_CURRENT_TEST", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
     environment = {name: value for name, value in os.environ.items() if name not in left_out} | environment

@@ -134,7 +134,7 @@ def test_all_places_are_written_or_none(course, name, old, new):
 
 
 def test_make_hands_on_what_it_is_given_as_it_is(tmp_path):
-    given = ["--old-file=.venv/made", f"VENV_PYTHON={sys.executable}"]  # with this Python, without making .venv
+    given = ["--old-file=.venv/made", f'VENV_PYTHON="{sys.executable}"']  # with this Python, without making .venv
     refused = make("publish", f"REPO=owner/name; touch {tmp_path}/harm", "TAG='", *given)
     assert "; touch " in refused.stderr and "is no repository" in refused.stderr and not (tmp_path / "harm").exists()
 

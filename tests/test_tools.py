@@ -74,12 +74,12 @@ def test_lab_opens_the_first_notebook_of_learn_and_fetches_no_news(monkeypatch, 
 PYTHON = """#!/bin/sh
 # stands for a Python: its version is asked of the real one, its venv and pip only write down that they were called
 case "$1" in
--c) exec {python} -c "import sys; {change}; exec(sys.argv[1])" "$2" ;;
--m) echo "$2" >> {folder}/calls ;;
+-c) exec "{python}" -c "import sys; {change}; exec(sys.argv[1])" "$2" ;;
+-m) echo "$2" >> "{folder}/calls" ;;
 esac
 if [ "$2" = venv ]; then rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python; fi
-if [ "$2" = pip ] && [ -e {folder}/slow ]; then exec sleep 60; fi
-if [ "$2" = pip ] && [ -e {folder}/broken ]; then echo "ERROR: No matching distribution" >&2; exit 1; fi
+if [ "$2" = pip ] && [ -e "{folder}/slow" ]; then exec sleep 60; fi
+if [ "$2" = pip ] && [ -e "{folder}/broken" ]; then echo "ERROR: No matching distribution" >&2; exit 1; fi
 """
 
 
@@ -155,8 +155,9 @@ def test_an_interrupted_install_is_done_again(course):
     (course / "slow").touch()
     command = ["make", ".venv/made", f"PYTHON={course}/python3.12"]
     process = subprocess.Popen(command, cwd=course, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while "pip" not in (course / "calls").read_text():
+    while "pip" not in (course / "calls").read_text() and process.poll() is None:
         time.sleep(0.02)
+    assert process.poll() is None, process.stderr.read()
     os.killpg(process.pid, signal.SIGKILL)  # nobody can tidy up then; Ctrl-C is milder
     process.communicate(timeout=30)
     assert (course / ".venv/bin").exists() and not (course / ".venv/made").exists()
