@@ -190,9 +190,9 @@ def test_what_is_left_out_is_told(tmp_path):
     found = table(tmp_path, HEAD + ROWS + odd)
     assert np.bincount(found.labels).tolist() == [5, 6]  # what stands under two labels is in none
     assert found.notes == [
-        "left out: 3 rows without a text or a label",
-        "left out: 2 texts that came before",
-        "left out: 1 texts under two labels, such as 'meow number 1'",
+        "left out, rows without a text or a label: 3",
+        "left out, texts that came before: 2",
+        "left out, texts under two labels: 1, such as 'meow number 1'",
     ]
     latin = table(tmp_path, (HEAD + ROWS.replace("meow", "miaü")).encode("cp1252"))
     assert latin.texts[0] == "miaü number 0" and "Windows" in latin.notes[0]
@@ -204,7 +204,7 @@ def test_quoted_long_and_many_texts(tmp_path):
     assert texts.vocabulary().encode(found.texts).shape == (13, texts.LENGTH)
     many = table(tmp_path, HEAD + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(100_000)))
     assert np.bincount(many.labels).tolist() == [500, 500]
-    assert many.notes == ["left out: 49,500 of the 50,000 texts of a", "left out: 49,500 of the 50,000 texts of b"]
+    assert many.notes == ["left out, texts of a: 49,500 of 50,000", "left out, texts of b: 49,500 of 50,000"]
 
 
 @pytest.mark.parametrize(

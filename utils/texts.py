@@ -105,9 +105,9 @@ def read_csv(path, text="text", label="label", seed=0):
     torn = [words for words, names in found.items() if len(names) > 1]
     label_of = {words: name for words, (name, *more) in found.items() if not more}
     if len(found) < len(rows):
-        notes.append(f"left out: {len(rows) - len(found):,} texts that came before")
+        notes.append(f"left out, texts that came before: {len(rows) - len(found):,}")
     if torn:
-        notes.append(f"left out: {len(torn):,} texts under two labels, such as {torn[0][:60]!r}")
+        notes.append(f"left out, texts under two labels: {len(torn):,}, such as {torn[0][:60]!r}")
     names, rng, texts, labels = sorted(set(label_of.values())), np.random.default_rng([seed, 9]), [], []
     if len(names) < 2:
         raise DataError(
@@ -124,7 +124,7 @@ def read_csv(path, text="text", label="label", seed=0):
         if len(found) < NEEDED:
             raise DataError(f"The class {name!r} has {len(found)} texts: {NEEDED} is the least. Add some, or drop it.")
         if len(found) > MOST:
-            notes.append(f"left out: {len(found) - MOST:,} of the {len(found):,} texts of {name}")
+            notes.append(f"left out, texts of {name}: {len(found) - MOST:,} of {len(found):,}")
             found = [found[i] for i in np.sort(rng.choice(len(found), MOST, replace=False))]
         texts += found
         labels += [number] * len(found)
@@ -172,7 +172,7 @@ def _table(path, text, label):
     rows = [(" ".join((row[text] or "").split()), (row[label] or "").strip()) for row in reader]
     kept = [row for row in rows if all(row)]
     if len(kept) < len(rows):
-        notes.append(f"left out: {len(rows) - len(kept)} rows without a text or a label")
+        notes.append(f"left out, rows without a text or a label: {len(rows) - len(kept):,}")
     return kept, notes
 
 
