@@ -10,7 +10,9 @@ from tools import ROOT, notebooks, read, without_outputs
 from tools.bench.table import row
 from tools.refresh import TOOK, Result, execute
 
-LIMITS = dict.fromkeys(("04", "05", "07", "08"), 90)  # seconds on two cores; the others 60
+LIMITS = dict.fromkeys(("04", "05", "07"), 90) | {
+    "08": 135
+}  # seconds on two cores; 08: 75, and 60 with MiniLM; the others 60
 COURSE = 480
 RUN = ROOT / "build/notebooks" / TOOK
 
