@@ -3,10 +3,12 @@
 import json
 import math
 import os
+import re
 import types
 
 import pytest
 
+from tools import notebooks, read
 from tools.bench import bench_notebooks, gpu, runner, table
 
 GOOD = [table.row("a / b", [4, 1, 2], theory=2, goal=["within", 0.1], note="Why it is so.")]
@@ -160,3 +162,29 @@ def test_what_it_writes_has_the_form_of_the_figures_that_were_given(monkeypatch,
             assert one.keys() == KEYS[0] and all(row.keys() == KEYS[1] for row in one["rows"])
             assert one["rows"][0]["way"] == "everything" and one["rows"][0]["time"] == 1
     assert given["by"].startswith("given: ") and made["by"] == "make bench-gpu"
+
+
+EAGER = "4 x 1024 tokens, bf16 autocast, eager"
+SHOWN = [  # notebook, how its row begins, model, setting, the row in data/gpu.json
+    ("01", "| the first layers", "ResNet-50", "", "layer2 to head"),
+    ("01", "| stem to layer2", "ResNet-50", "", "layer3 to head"),
+    ("01", "| all but the head", "ResNet-50", "", "the head"),
+    ("01", "| **the last layers**", "ResNet-50", "", "stem to layer2 (the last layers frozen)"),
+    ("08", "| the last 4 of 16 blocks", "decoder", EAGER, "blocks 13 to 16"),
+    ("08", "| **LoRA in every linear", "decoder", EAGER, "LoRA, all linear layers"),
+    ("08", "| the same, both steps", "decoder", "compiled", "LoRA, all linear layers"),
+    ("08", "| LoRA in the last 4", "decoder", EAGER, "LoRA in the last quarter of the blocks"),
+]
+
+
+@pytest.mark.parametrize(("number", "begins", "model", "setting", "way"), SHOWN)
+def test_a_notebook_shows_the_given_figures_of_a_gpu(number, begins, model, setting, way):
+    given = json.loads(gpu.GIVEN.read_text())
+    tables = [table for table in given["tables"] if table["model"] == model and setting in table["setting"]]
+    (row,) = [row for row in tables[0]["rows"] if row["way"] == way]
+    (path,) = [path for path in notebooks() if path.name.startswith(number)]
+    prose = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    (line,) = [line for line in prose.splitlines() if line.startswith(begins)]
+    work = [row["work"]] if number == "08" and row["work"] else []
+    assert [float(figure) for figure in re.findall(r"\b\d\.\d\d\b", line)] == [*work, row["time"], row["memory"]]
+    assert given["card"] in " ".join(prose.split()) and given["date"] in prose
